@@ -1,0 +1,192 @@
+"""The file custodian: each master key is 32 bytes in a 0600 file, in a folder away from the data.
+
+The embedded default. Its assurance is `software`: the file is unlinked and the folder fsynced, and nothing
+is promised about old disk blocks. Overwriting before unlinking is deliberately not done: on SSDs and on
+copy-on-write file systems it proves nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ..errors import (
+    CustodianError,
+    CustodianUnavailableError,
+    MasterExistsError,
+    MasterGoneError,
+    SealBrokenError,
+)
+from ..secret import KEY_BYTES, Key
+from .contract import Assurance, MasterState
+
+__all__ = ["FileCustodian"]
+
+_NAME: Final = re.compile(r"[a-z0-9-]{1,64}")
+_SUFFIX: Final = ".master"
+_NONCE_BYTES: Final = 12
+_TAG_BYTES: Final = 16
+_WRAPPED_BYTES: Final = _NONCE_BYTES + KEY_BYTES + _TAG_BYTES
+
+
+class FileCustodian:
+    """Keeps masters as files. See `Custodian` for the contract of each method."""
+
+    def __init__(self, folder: Path, *, away_from: Path) -> None:
+        """Use `folder`, made with mode 0700 where absent.
+
+        Raises:
+            CustodianError: `folder` is inside `away_from` or the other way round, or cannot be used.
+        """
+        self._folder = folder.resolve()
+        home = away_from.resolve()
+        if self._folder == home or home in self._folder.parents or self._folder in home.parents:
+            message = (
+                f"The key folder {self._folder} and the vault's home {home} must lie apart: "
+                "whoever copies one must not get the other with it."
+            )
+            raise CustodianError(message)
+        with _translated(self._folder):
+            if not self._folder.exists():
+                self._folder.mkdir(parents=True, mode=0o700)
+                _sync_folder(self._folder.parent)
+            if self._folder.stat().st_mode & 0o077:
+                message = f"The key folder {self._folder} is open to other users; its mode must be 0700."
+                raise CustodianError(message)
+
+    @property
+    def uri(self) -> str:
+        """`file:` and the folder."""
+        return f"file:{self._folder}"
+
+    @property
+    def assurance(self) -> Assurance:
+        """Software assurance."""
+        return Assurance(
+            kind="software",
+            takes_effect="at once",
+            can_be_cancelled=False,
+            copies=(
+                "Old blocks of the disk, snapshots and backups of the key folder may still hold the key; "
+                "this custodian makes no promise about them."
+            ),
+        )
+
+    def create(self, name: str) -> None:
+        """See `Custodian.create`."""
+        path = self._path(name)
+        # Written under another name first: a crash leaves either no master or a whole one.
+        partial = path.with_suffix(".partial")
+        with _translated(path), Key.generate() as key:
+            if path.exists():
+                message = f"A master named {name} exists already."
+                raise MasterExistsError(message)
+            partial.unlink(missing_ok=True)
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                with io.FileIO(descriptor, "wb") as file:
+                    if file.write(key.reveal()) != KEY_BYTES:
+                        message = f"The master {name} could not be written whole."
+                        raise CustodianError(message)
+                    os.fsync(descriptor)
+                # A link, unlike a rename, never replaces: of two creators of one name, one fails.
+                os.link(partial, path)
+            except FileExistsError as exists:
+                message = f"A master named {name} exists already."
+                raise MasterExistsError(message) from exists
+            finally:
+                partial.unlink(missing_ok=True)
+            _sync_folder(self._folder)
+
+    def wrap(self, name: str, key: Key, bound_to: bytes) -> bytes:
+        """See `Custodian.wrap`. AES-256-GCM: 12 random bytes, then ciphertext and tag; 60 bytes in all."""
+        nonce = os.urandom(_NONCE_BYTES)
+        with self._master(name) as master:
+            return nonce + AESGCM(master.reveal()).encrypt(nonce, key.reveal(), bound_to)
+
+    def unwrap(self, name: str, wrapped: bytes, bound_to: bytes) -> Key:
+        """See `Custodian.unwrap`."""
+        if len(wrapped) != _WRAPPED_BYTES:
+            raise SealBrokenError
+        buffer = bytearray(KEY_BYTES)
+        with self._master(name) as master:
+            try:
+                AESGCM(master.reveal()).decrypt_into(
+                    wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], bound_to, buffer
+                )
+            except InvalidTag as broken:
+                raise SealBrokenError from broken
+        return Key(buffer)
+
+    def describe(self, name: str) -> MasterState:
+        """See `Custodian.describe`."""
+        path = self._path(name)
+        with _translated(path):
+            present = path.exists() or path.with_suffix(".partial").exists()
+        return MasterState.LIVE if present else MasterState.ABSENT
+
+    def destroy(self, name: str) -> None:
+        """See `Custodian.destroy`: unlink, fsync the folder, look again."""
+        path = self._path(name)
+        with _translated(path):
+            for victim in (path, path.with_suffix(".partial")):
+                victim.unlink(missing_ok=True)
+            _sync_folder(self._folder)
+        if self.describe(name) is not MasterState.ABSENT:
+            message = f"The master {name} is still there after its destruction."
+            raise CustodianError(message)
+
+    def names(self) -> frozenset[str]:
+        """See `Custodian.names`."""
+        with _translated(self._folder):
+            return frozenset(path.stem for path in self._folder.glob(f"*{_SUFFIX}"))
+
+    def _path(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            message = "A master's name has 1 to 64 of a-z, 0-9 and -."
+            raise CustodianError(message)
+        return self._folder / (name + _SUFFIX)
+
+    @contextmanager
+    def _master(self, name: str) -> Iterator[Key]:
+        buffer = bytearray(KEY_BYTES + 1)
+        path = self._path(name)
+        with _translated(path):
+            try:
+                with io.FileIO(path) as file:
+                    count = file.readinto(buffer)
+            except FileNotFoundError as gone:
+                message = f"There is no master named {name}."
+                raise MasterGoneError(message) from gone
+        if count != KEY_BYTES:
+            message = f"The master {name} is damaged: its file does not have {KEY_BYTES} bytes."
+            raise CustodianError(message)
+        del buffer[KEY_BYTES:]
+        with Key(buffer) as key:
+            yield key
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """The wall between the operating system's errors and ours."""
+    try:
+        yield
+    except OSError as error:
+        message = f"The key folder cannot be used ({error.strerror}): {path}"
+        raise CustodianUnavailableError(message) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,29 @@
+"""Opens the custodian that a URI names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ..errors import CustodianError
+from .contract import Custodian
+from .file import FileCustodian
+
+__all__ = ["open_custodian"]
+
+
+def open_custodian(uri: str, *, away_from: Path) -> Custodian:
+    """Open `file:/absolute/folder`.
+
+    Args:
+        uri: which custodian, and where.
+        away_from: the vault's home; a custodian that keeps keys in files refuses to keep them in there.
+
+    Raises:
+        CustodianError: the URI names no custodian this version has.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme == "file" and parts.netloc == "" and parts.path.startswith("/"):
+        return FileCustodian(Path(unquote(parts.path)), away_from=away_from)
+    message = "The custodian must be given as file:/absolute/folder."
+    raise CustodianError(message)

@@ -1,0 +1,5 @@
+"""The services that contracts are tested against."""
+
+from tests.services.object_stores import object_store, own_store, proxy, real_store, seaweedfs
+
+__all__ = ["object_store", "own_store", "proxy", "real_store", "seaweedfs"]

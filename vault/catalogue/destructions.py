@@ -1,0 +1,159 @@
+"""Queries about destructions, their frozen lists, and the marking of the condemned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from keystore import Tree
+
+from ..ids import DestructionId
+from .engine import Transaction
+from .schema import cohorts, destruction_lists, destructions, hold_records, holds, records
+
+__all__ = [
+    "Destruction",
+    "condemn",
+    "held_slots",
+    "insert_destruction",
+    "list_destructions",
+    "load",
+    "load_list",
+    "unfinished",
+    "unreclaimed",
+    "update",
+]
+
+_BITMAP_BYTES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Destruction:
+    """A destruction as far as it has come. Times are None for steps not yet taken."""
+
+    id: DestructionId
+    kind: str
+    tree: Tree
+    authority: str
+    hold_id: str | None
+    list_root: bytes
+    listed: int
+    not_listed: dict[str, int]
+    withdrawn: int
+    condemned: int | None
+    old_master: str | None
+    new_master: str | None
+    old_version: int | None
+    staged_version: int | None
+    observed: dict[str, Any]
+    frozen_at: datetime
+    condemned_at: datetime | None
+    fenced_at: datetime | None
+    completed_at: datetime | None
+    reclaimed_at: datetime | None
+    abandoned_at: datetime | None
+
+
+def _made(row: sa.Row[Any]) -> Destruction:
+    return Destruction(**dict(row._mapping) | {"tree": Tree(row.tree), "id": DestructionId(row.id)})
+
+
+def insert_destruction(tx: Transaction, slots: Mapping[int, int], **columns: Any) -> None:
+    """Store a frozen list: the destruction and, for each cohort, a bitmap (given as an integer) of slots."""
+    tx.execute(sa.insert(destructions).values(**columns))
+    rows = [
+        {"destruction_id": columns["id"], "cohort_id": cohort, "slots": bits.to_bytes(_BITMAP_BYTES, "little")}
+        for cohort, bits in slots.items()
+    ]
+    if rows:
+        tx.execute(sa.insert(destruction_lists), rows)
+
+
+def load(tx: Transaction, destruction_id: str) -> Destruction:
+    """One destruction; it must exist."""
+    return _made(tx.execute(sa.select(destructions).where(destructions.c.id == destruction_id)).one())
+
+
+def list_destructions(tx: Transaction) -> list[Destruction]:
+    """All destructions, oldest first."""
+    return [_made(row) for row in tx.execute(sa.select(destructions).order_by(destructions.c.frozen_at))]
+
+
+def load_list(tx: Transaction, destruction_id: str) -> dict[int, int]:
+    """The frozen list: cohort to bitmap of slots, as an integer."""
+    rows = tx.execute(sa.select(destruction_lists).where(destruction_lists.c.destruction_id == destruction_id))
+    return {row.cohort_id: int.from_bytes(row.slots, "little") for row in rows}
+
+
+def unfinished(tx: Transaction) -> list[Destruction]:
+    """Destructions that were frozen, and neither completed nor undone."""
+    query = sa.select(destructions).where(
+        destructions.c.completed_at.is_(None), destructions.c.abandoned_at.is_(None)
+    )
+    return [_made(row) for row in tx.execute(query.order_by(destructions.c.frozen_at))]
+
+
+def unreclaimed(tx: Transaction) -> list[Destruction]:
+    """Completed destructions whose space has not been reclaimed."""
+    query = sa.select(destructions).where(
+        destructions.c.completed_at.is_not(None), destructions.c.reclaimed_at.is_(None)
+    )
+    return [_made(row) for row in tx.execute(query.order_by(destructions.c.completed_at))]
+
+
+def update(tx: Transaction, destruction_id: str, **columns: Any) -> None:
+    """Set columns of one destruction."""
+    tx.execute(sa.update(destructions).where(destructions.c.id == destruction_id).values(**columns))
+
+
+def condemn(
+    tx: Transaction, destruction_id: str, condemned: Mapping[int, int], survivors: Mapping[int, int]
+) -> None:
+    """Mark the condemned. Where most of a cohort dies, the cohort is marked and its survivors are spared;
+    where few die, they are marked one by one. So the work never grows with the records of whole cohorts.
+    """  # noqa: D205
+    fresh = set(
+        tx.execute(sa.select(cohorts.c.id).where(cohorts.c.condemned_by.is_(None))).scalars()
+    )
+    whole = [c for c in condemned if c in fresh and condemned[c].bit_count() > survivors[c].bit_count()]
+    single = set(condemned) - set(whole)
+    spared = [{"c": cohort, "s": slot} for cohort in whole for slot in _slots(survivors[cohort])]
+    marked = [{"c": cohort, "s": slot} for cohort in sorted(single) for slot in _slots(condemned[cohort])]
+    here = (records.c.cohort_id == sa.bindparam("c")) & (records.c.slot == sa.bindparam("s"))
+    if spared:
+        tx.execute(sa.update(records).where(here).values(spared=True), spared)
+    if marked:
+        tx.execute(sa.update(records).where(here).values(condemned_by=destruction_id), marked)
+    if whole:
+        tx.execute(
+            sa.update(cohorts).where(cohorts.c.id == sa.bindparam("c")).values(condemned_by=destruction_id),
+            [{"c": cohort} for cohort in whole],
+        )
+
+
+def held_slots(tx: Transaction, *, but_not: str | None = None) -> list[tuple[int, int]]:
+    """(cohort, slot) of every record that a hold in force names, one hold left out."""
+    query = (
+        sa.select(records.c.cohort_id, records.c.slot)
+        .select_from(hold_records)
+        .join(holds, holds.c.id == hold_records.c.hold_id)
+        .join(records, records.c.id == hold_records.c.record_id)
+        .where(holds.c.released_at.is_(None))
+        .distinct()
+    )
+    if but_not is not None:
+        query = query.where(holds.c.id != but_not)
+    return [(row.cohort_id, row.slot) for row in tx.execute(query)]
+
+
+def _slots(bits: int) -> list[int]:
+    found = []
+    while bits:
+        low = bits & -bits
+        found.append(low.bit_length() - 1)
+        bits ^= low
+    return found

@@ -1,0 +1,182 @@
+"""What may change in the tables of the first schema, as SQLite triggers; and the view of states."""
+
+from __future__ import annotations
+
+__all__ = ["STATEMENTS"]
+
+
+def _forbid(name: str, event: str, table: str, when: str, message: str) -> str:
+    condition = f"WHEN {when} " if when else ""
+    return f"CREATE TRIGGER {name} BEFORE {event} ON {table} {condition}BEGIN SELECT RAISE(ABORT, '{message}'); END"
+
+
+def _bump(name: str, event: str, table: str, cohorts: str, when: str = "") -> str:
+    """Count every change that may matter to a frozen list, per cohort: the condemning transaction compares."""
+    condition = f"WHEN {when} " if when else ""
+    return (
+        f"CREATE TRIGGER {name} AFTER {event} ON {table} {condition}BEGIN "
+        f"UPDATE cohorts SET revision = revision + 1 WHERE id IN ({cohorts}); END"
+    )
+
+
+_ACTIVE_HOLD = "FROM hold_records hr JOIN holds h ON h.id = hr.hold_id AND h.released_at IS NULL"
+
+_VIEW = """
+CREATE VIEW record_states AS
+SELECT r.id, r.cohort_id, r.slot,
+       CASE WHEN d.id IS NULL THEN CASE WHEN r.completed_at IS NULL THEN 'receiving' ELSE 'retained' END
+            WHEN r.completed_at IS NULL THEN 'abandoned'
+            WHEN d.completed_at IS NULL THEN 'condemned'
+            ELSE 'destroyed' END AS state,
+       d.id AS destruction_id,
+       r.opened_at, r.opened_by, r.completed_at, r.due_on, r.policy_version, r.body_tag, r.sheet
+  FROM records r
+  JOIN cohorts c ON c.id = r.cohort_id
+  LEFT JOIN destructions d
+         ON d.id = COALESCE(r.condemned_by, CASE WHEN r.spared THEN NULL ELSE c.condemned_by END)
+"""
+
+STATEMENTS = (
+    _VIEW,
+    *(
+        _forbid(f"{table}_stay", "DELETE", table, "", f"{table} are never deleted")
+        for table in ("records", "cohorts", "destructions", "journal", "hold_records", "holds", "reads")
+    ),
+    _forbid("journal_is_append_only", "UPDATE", "journal", "", "the journal is append-only"),
+    _forbid("reads_are_append_only", "UPDATE", "reads", "", "reads are append-only"),
+    _forbid(
+        "records_enter_open_cohorts",
+        "INSERT",
+        "records",
+        "NOT EXISTS (SELECT 1 FROM cohorts WHERE id = NEW.cohort_id AND closed_at IS NULL AND NEW.slot < next_slot)",
+        "a record needs a slot given out by an open cohort",
+    ),
+    _forbid(
+        "records_keep_their_place",
+        "UPDATE OF id, cohort_id, slot, policy_version, opened_at",
+        "records",
+        "",
+        "a record keeps its id, slot and policy",
+    ),
+    _forbid(
+        "records_are_completed_once",
+        "UPDATE OF completed_at",
+        "records",
+        "OLD.completed_at IS NOT NULL OR (SELECT state FROM record_states WHERE id = OLD.id) <> 'receiving'",
+        "the retention clock starts once",
+    ),
+    _forbid(
+        "records_are_condemned_once",
+        "UPDATE OF condemned_by",
+        "records",
+        "(SELECT state FROM record_states WHERE id = OLD.id) NOT IN ('receiving', 'retained')",
+        "a condemned record stays condemned",
+    ),
+    _forbid(
+        "held_records_are_not_condemned",
+        "UPDATE OF condemned_by",
+        "records",
+        f"NEW.condemned_by IS NOT NULL AND EXISTS (SELECT 1 {_ACTIVE_HOLD} WHERE hr.record_id = OLD.id)",
+        "a held record cannot be condemned",
+    ),
+    _forbid(
+        "records_are_spared_before_their_cohort_is_condemned",
+        "UPDATE OF spared",
+        "records",
+        "OLD.spared OR EXISTS (SELECT 1 FROM cohorts WHERE id = OLD.cohort_id AND condemned_by IS NOT NULL)",
+        "a record is spared once, before its cohort is condemned",
+    ),
+    _forbid(
+        "only_destroyed_records_are_reclaimed",
+        "UPDATE OF reclaimed",
+        "records",
+        "OLD.reclaimed OR NOT EXISTS (SELECT 1 FROM record_states s JOIN destructions d ON d.id = s.destruction_id "
+        "WHERE s.id = OLD.id AND d.completed_at IS NOT NULL)",
+        "only destroyed records are reclaimed",
+    ),
+    _forbid(
+        "documents_go_with_their_record",
+        "DELETE",
+        "documents",
+        "NOT EXISTS (SELECT 1 FROM record_states s JOIN destructions d ON d.id = s.destruction_id "
+        "WHERE s.id = OLD.record_id AND d.completed_at IS NOT NULL)",
+        "documents are removed only after their record was destroyed",
+    ),
+    _forbid(
+        "documents_enter_receiving_records",
+        "INSERT",
+        "documents",
+        "(SELECT state FROM record_states WHERE id = NEW.record_id) <> 'receiving'",
+        "only a receiving record takes documents",
+    ),
+    _forbid(
+        "cohorts_close_once",
+        "UPDATE OF closed_at, next_slot",
+        "cohorts",
+        "OLD.closed_at IS NOT NULL OR NEW.next_slot < OLD.next_slot",
+        "a closed cohort stays closed and slots are used once",
+    ),
+    _forbid(
+        "cohorts_are_condemned_once",
+        "UPDATE OF condemned_by",
+        "cohorts",
+        "OLD.condemned_by IS NOT NULL",
+        "a condemned cohort stays condemned",
+    ),
+    _forbid(
+        "cohorts_with_held_records_are_not_condemned",
+        "UPDATE OF condemned_by",
+        "cohorts",
+        f"EXISTS (SELECT 1 {_ACTIVE_HOLD} JOIN records r ON r.id = hr.record_id "
+        "WHERE hr.cohort_id = OLD.id AND NOT r.spared)",
+        "a held record cannot be condemned",
+    ),
+    _forbid(
+        "holds_protect_living_records",
+        "INSERT",
+        "hold_records",
+        "(SELECT state FROM record_states WHERE id = NEW.record_id) NOT IN ('receiving', 'retained') "
+        "OR NEW.cohort_id <> (SELECT cohort_id FROM records WHERE id = NEW.record_id)",
+        "only a living record can be held",
+    ),
+    _forbid(
+        "holds_are_released_once",
+        "UPDATE",
+        "holds",
+        "OLD.released_at IS NOT NULL OR NEW.id <> OLD.id",
+        "a hold is released once",
+    ),
+    _forbid(
+        "trees_go_forward",
+        "UPDATE OF version",
+        "trees",
+        "NEW.version <= OLD.version",
+        "a tree never goes back",
+    ),
+    _forbid(
+        "masters_die_once",
+        "UPDATE OF destroyed_at",
+        "masters",
+        "OLD.destroyed_at IS NOT NULL",
+        "a destroyed master stays destroyed",
+    ),
+    _forbid(
+        "destructions_are_carried_out",
+        "UPDATE OF condemned_at, fenced_at, completed_at, abandoned_at",
+        "destructions",
+        "OLD.completed_at IS NOT NULL OR OLD.abandoned_at IS NOT NULL "
+        "OR (OLD.condemned_at IS NOT NULL AND NEW.condemned_at IS NOT OLD.condemned_at)",
+        "the steps of a destruction are taken once",
+    ),
+    _bump("cohort_counts_filing", "INSERT", "records", "NEW.cohort_id"),
+    _bump(
+        "cohort_counts_changes", "UPDATE OF completed_at, condemned_by, spared", "records", "NEW.cohort_id"
+    ),
+    _bump("cohort_counts_holds", "INSERT", "hold_records", "NEW.cohort_id"),
+    _bump(
+        "cohort_counts_releases",
+        "UPDATE OF released_at",
+        "holds",
+        "SELECT cohort_id FROM hold_records WHERE hold_id = NEW.id",
+    ),
+)

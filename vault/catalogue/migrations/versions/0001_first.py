@@ -1,0 +1,279 @@
+"""The first schema."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from vault.catalogue.migrations.rules import STATEMENTS
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "access_tokens",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("role", sa.String(length=20), nullable=False),
+        sa.Column("label", sa.String(length=80), nullable=False),
+        sa.Column("secret_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("revoked_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("role IN ('center', 'reviewer')", name=op.f("ck_access_tokens_role")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_access_tokens")),
+    )
+    op.create_table(
+        "holds",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("docket", sa.String(length=60), nullable=False),
+        sa.Column("placed_at", sa.BigInteger(), nullable=False),
+        sa.Column("released_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_holds")),
+    )
+    op.create_table(
+        "journal",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("event", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("facts", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_journal")),
+    )
+    op.create_table(
+        "masters",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("tree", sa.String(length=8), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("custodian", sa.String(length=300), nullable=False),
+        sa.Column("planned_at", sa.BigInteger(), nullable=False),
+        sa.Column("destroyed_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("tree IN ('active', 'held')", name=op.f("ck_masters_tree")),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_masters")),
+    )
+    op.create_table(
+        "nodes",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.Column("active_version", sa.BigInteger(), nullable=False),
+        sa.Column("held_version", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_nodes")),
+    )
+    op.create_table(
+        "policies",
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("time_zone", sa.String(length=64), nullable=False),
+        sa.Column("retention_months", sa.Integer(), nullable=False),
+        sa.Column("abandon_after_hours", sa.Integer(), nullable=False),
+        sa.Column("adopted_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("version", name=op.f("pk_policies")),
+    )
+    op.create_table(
+        "trees",
+        sa.Column("tree", sa.String(length=8), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("next_version", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("tree IN ('active', 'held')", name=op.f("ck_trees_tree")),
+        sa.CheckConstraint("version < next_version", name=op.f("ck_trees_version")),
+        sa.PrimaryKeyConstraint("tree", name=op.f("pk_trees")),
+    )
+    op.create_table(
+        "vaults",
+        sa.Column("only", sa.Integer(), nullable=False),
+        sa.Column("vault_id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("founded_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("only = 1", name=op.f("ck_vaults_one_vault")),
+        sa.PrimaryKeyConstraint("only", name=op.f("pk_vaults")),
+    )
+    op.create_table(
+        "destructions",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("tree", sa.String(length=8), nullable=False),
+        sa.Column("authority", sa.String(length=200), nullable=False),
+        sa.Column("hold_id", sa.String(length=26), nullable=True),
+        sa.Column("list_root", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("listed", sa.Integer(), nullable=False),
+        sa.Column("not_listed", sa.JSON(), nullable=False),
+        sa.Column("withdrawn", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("condemned", sa.Integer(), nullable=True),
+        sa.Column("old_master", sa.String(length=64), nullable=True),
+        sa.Column("new_master", sa.String(length=64), nullable=True),
+        sa.Column("old_version", sa.BigInteger(), nullable=True),
+        sa.Column("staged_version", sa.BigInteger(), nullable=True),
+        sa.Column("observed", sa.JSON(), nullable=False),
+        sa.Column("frozen_at", sa.BigInteger(), nullable=False),
+        sa.Column("condemned_at", sa.BigInteger(), nullable=True),
+        sa.Column("fenced_at", sa.BigInteger(), nullable=True),
+        sa.Column("completed_at", sa.BigInteger(), nullable=True),
+        sa.Column("reclaimed_at", sa.BigInteger(), nullable=True),
+        sa.Column("abandoned_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("kind IN ('sweep', 'scrub', 'release')", name=op.f("ck_destructions_kind")),
+        sa.CheckConstraint(
+            "abandoned_at IS NULL OR condemned_at IS NULL",
+            name=op.f("ck_destructions_condemned_is_carried_out"),
+        ),
+        sa.CheckConstraint(
+            "completed_at IS NULL OR fenced_at IS NOT NULL",
+            name=op.f("ck_destructions_fenced_before_completed"),
+        ),
+        sa.CheckConstraint(
+            "fenced_at IS NULL OR condemned_at IS NOT NULL",
+            name=op.f("ck_destructions_condemned_before_fenced"),
+        ),
+        sa.CheckConstraint(
+            "reclaimed_at IS NULL OR completed_at IS NOT NULL",
+            name=op.f("ck_destructions_completed_before_reclaimed"),
+        ),
+        sa.ForeignKeyConstraint(["hold_id"], ["holds.id"], name=op.f("fk_destructions_hold_id")),
+        sa.ForeignKeyConstraint(["new_master"], ["masters.name"], name=op.f("fk_destructions_new_master")),
+        sa.ForeignKeyConstraint(["old_master"], ["masters.name"], name=op.f("fk_destructions_old_master")),
+        sa.ForeignKeyConstraint(["tree"], ["trees.tree"], name=op.f("fk_destructions_tree")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_destructions")),
+    )
+    op.create_table(
+        "roots",
+        sa.Column("tree", sa.String(length=8), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("master", sa.String(length=64), nullable=False),
+        sa.Column("wrapped_key", sa.LargeBinary(), nullable=False),
+        sa.Column("sealed_page", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["master"], ["masters.name"], name=op.f("fk_roots_master")),
+        sa.ForeignKeyConstraint(["tree"], ["trees.tree"], name=op.f("fk_roots_tree")),
+        sa.PrimaryKeyConstraint("tree", "version", name=op.f("pk_roots")),
+    )
+    op.create_table(
+        "sealed_pages",
+        sa.Column("tree", sa.String(length=8), nullable=False),
+        sa.Column("cohort_id", sa.Integer(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("live", sa.LargeBinary(length=128), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["tree"], ["trees.tree"], name=op.f("fk_sealed_pages_tree")),
+        sa.PrimaryKeyConstraint("tree", "cohort_id", "version", name=op.f("pk_sealed_pages")),
+    )
+    op.create_table(
+        "tree_pages",
+        sa.Column("tree", sa.String(length=8), nullable=False),
+        sa.Column("cohort_id", sa.Integer(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["tree"], ["trees.tree"], name=op.f("fk_tree_pages_tree")),
+        sa.PrimaryKeyConstraint("tree", "cohort_id", name=op.f("pk_tree_pages")),
+    )
+    op.create_table(
+        "cohorts",
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column("due_on", sa.Date(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("closed_at", sa.BigInteger(), nullable=True),
+        sa.Column("next_slot", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("revision", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("condemned_by", sa.String(length=26), nullable=True),
+        sa.CheckConstraint(
+            "condemned_by IS NULL OR closed_at IS NOT NULL", name=op.f("ck_cohorts_condemned_is_closed")
+        ),
+        sa.CheckConstraint("next_slot BETWEEN 1 AND 1024", name=op.f("ck_cohorts_next_slot")),
+        sa.ForeignKeyConstraint(["condemned_by"], ["destructions.id"], name=op.f("fk_cohorts_condemned_by")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_cohorts")),
+    )
+    op.create_index("ix_cohorts_due_on", "cohorts", ["due_on"], unique=False)
+    op.create_table(
+        "destruction_lists",
+        sa.Column("destruction_id", sa.String(length=26), nullable=False),
+        sa.Column("cohort_id", sa.Integer(), nullable=False),
+        sa.Column("slots", sa.LargeBinary(length=128), nullable=False),
+        sa.ForeignKeyConstraint(["cohort_id"], ["cohorts.id"], name=op.f("fk_destruction_lists_cohort_id")),
+        sa.ForeignKeyConstraint(
+            ["destruction_id"], ["destructions.id"], name=op.f("fk_destruction_lists_destruction_id")
+        ),
+        sa.PrimaryKeyConstraint("destruction_id", "cohort_id", name=op.f("pk_destruction_lists")),
+    )
+    op.create_table(
+        "records",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("cohort_id", sa.Integer(), nullable=False),
+        sa.Column("slot", sa.Integer(), nullable=False),
+        sa.Column("policy_version", sa.Integer(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("completed_at", sa.BigInteger(), nullable=True),
+        sa.Column("due_on", sa.Date(), nullable=True),
+        sa.Column("spared", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("condemned_by", sa.String(length=26), nullable=True),
+        sa.Column("reclaimed", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("opened_by", sa.String(length=26), nullable=True),
+        sa.Column("idempotency_hash", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("body_tag", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("receipt_hash", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("sheet", sa.LargeBinary(), nullable=True),
+        sa.CheckConstraint(
+            "(completed_at IS NULL AND due_on IS NULL) OR (completed_at IS NOT NULL AND (due_on IS NOT NULL OR reclaimed))",
+            name=op.f("ck_records_completed_is_due"),
+        ),
+        sa.CheckConstraint(
+            "reclaimed = (sheet IS NULL) AND (NOT reclaimed OR (opened_by IS NULL AND body_tag IS NULL AND receipt_hash IS NULL AND due_on IS NULL))",
+            name=op.f("ck_records_reclaimed_is_bare"),
+        ),
+        sa.CheckConstraint("slot BETWEEN 1 AND 1023", name=op.f("ck_records_slot")),
+        sa.ForeignKeyConstraint(["cohort_id"], ["cohorts.id"], name=op.f("fk_records_cohort_id")),
+        sa.ForeignKeyConstraint(["condemned_by"], ["destructions.id"], name=op.f("fk_records_condemned_by")),
+        sa.ForeignKeyConstraint(["opened_by"], ["access_tokens.id"], name=op.f("fk_records_opened_by")),
+        sa.ForeignKeyConstraint(
+            ["policy_version"], ["policies.version"], name=op.f("fk_records_policy_version")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_records")),
+        sa.UniqueConstraint("cohort_id", "slot", name=op.f("uq_records_cohort_id_slot")),
+        sa.UniqueConstraint("idempotency_hash", name=op.f("uq_records_idempotency_hash")),
+    )
+    op.create_index("ix_records_condemned_by", "records", ["condemned_by"], unique=False)
+    op.create_index("ix_records_due_on", "records", ["due_on"], unique=False)
+    op.create_index(
+        "ix_records_receiving",
+        "records",
+        ["opened_at"],
+        unique=False,
+        sqlite_where=sa.text("completed_at IS NULL AND reclaimed = 0"),
+        postgresql_where=sa.text("completed_at IS NULL AND reclaimed = 0"),
+    )
+    op.create_table(
+        "documents",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("record_id", sa.String(length=26), nullable=False),
+        sa.Column("name_tag", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("object_name", sa.String(length=64), nullable=False),
+        sa.Column("slip", sa.LargeBinary(), nullable=False),
+        sa.Column("stored_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["record_id"], ["records.id"], name=op.f("fk_documents_record_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_documents")),
+        sa.UniqueConstraint("object_name", name=op.f("uq_documents_object_name")),
+        sa.UniqueConstraint("record_id", "name_tag", name=op.f("uq_documents_record_id_name_tag")),
+    )
+    op.create_table(
+        "hold_records",
+        sa.Column("hold_id", sa.String(length=26), nullable=False),
+        sa.Column("record_id", sa.String(length=26), nullable=False),
+        sa.Column("cohort_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["cohort_id"], ["cohorts.id"], name=op.f("fk_hold_records_cohort_id")),
+        sa.ForeignKeyConstraint(["hold_id"], ["holds.id"], name=op.f("fk_hold_records_hold_id")),
+        sa.ForeignKeyConstraint(["record_id"], ["records.id"], name=op.f("fk_hold_records_record_id")),
+        sa.PrimaryKeyConstraint("hold_id", "record_id", name=op.f("pk_hold_records")),
+    )
+    op.create_index("ix_hold_records_cohort_id", "hold_records", ["cohort_id"], unique=False)
+    op.create_index("ix_hold_records_record_id", "hold_records", ["record_id"], unique=False)
+    op.create_table(
+        "reads",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("token_id", sa.String(length=26), nullable=False),
+        sa.Column("record_id", sa.String(length=26), nullable=False),
+        sa.Column("whole_record", sa.Boolean(), nullable=False),
+        sa.Column("purpose", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(["record_id"], ["records.id"], name=op.f("fk_reads_record_id")),
+        sa.ForeignKeyConstraint(["token_id"], ["access_tokens.id"], name=op.f("fk_reads_token_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reads")),
+    )
+
+    for statement in STATEMENTS:
+        op.execute(sa.text(statement))

@@ -1,0 +1,47 @@
+"""What every use case works on: one opened vault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from keystore import Custodian
+
+from .catalogue import Catalogue, Transaction
+from .catalogue.schema import journal, policies
+from .clock import Clock
+from .key_uses import KeyUses
+from .objects import Bucket
+from .policy import Policy
+
+__all__ = ["Vault", "current_policy", "note"]
+
+
+@dataclass(frozen=True)
+class Vault:
+    """An opened vault. Shared by threads."""
+
+    vault_id: bytes
+    catalogue: Catalogue
+    bucket: Bucket
+    custodian: Custodian
+    clock: Clock
+    lock_file: Path
+    """Locked by whoever destroys, releases or recovers."""
+    uses: KeyUses = field(default_factory=KeyUses)
+
+
+def current_policy(tx: Transaction) -> Policy:
+    """The newest version of the policy."""
+    row = tx.execute(sa.select(policies).order_by(policies.c.version.desc()).limit(1)).one()
+    return Policy(row.version, row.time_zone, row.retention_months, row.abandon_after_hours)
+
+
+def note(tx: Transaction, at: datetime, event: str, subject: str, facts: Mapping[str, Any] | None = None) -> None:
+    """Append to the journal. Facts are counts, ids and times; never anything personal."""
+    tx.execute(sa.insert(journal).values(at=at, event=event, subject=subject, facts=dict(facts or {})))

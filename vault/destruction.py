@@ -1,0 +1,447 @@
+"""Destruction: the one function through which a key can be destroyed, and the order of its steps.
+
+0. authority: the exact list is frozen (`freeze`)
+1. journal the intent; close the touched cohorts
+2. create the new master
+3. stage the next tree, mirror it, read it back, check the key graph (`vault.staging`)
+4. ONE transaction: check that nothing which matters has changed, condemn, switch the tree
+5. fence: every process has seen the new tree, or is dead past its lease
+6. destroy the old master, read back that it is gone, try to use it
+7. record what was observed
+
+Up to step 4 a crash leaves a destruction that is undone; from step 4 on, one that is carried to its end.
+`recover` does the one or the other. Reclaiming space (step 8) is `vault.reclaim`, and no part of the promise.
+
+This is the only module that imports `keystore.destruction`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from keystore import KeyGraphError, SealedRoot, Tree
+from keystore.destruction import Evidence, destroy_master, discard_unused_master
+
+from . import mirror
+from .catalogue import Transaction, keys
+from .catalogue.destructions import (
+    Destruction,
+    condemn,
+    held_slots,
+    insert_destruction,
+    load,
+    load_list,
+    unfinished,
+    update,
+)
+from .catalogue.schema import cohorts, holds
+from .clock import civil_date
+from .context import Vault, current_policy, note
+from .errors import BusyError, DestructionRefusedError
+from .fences import wait_for_nodes
+from .ids import DestructionId, HoldId, new_id
+from .merkle import tree_hash
+from .retention import Cause, Test, count_verdicts, eligible, not_eligible
+from .staging import Plan, Staging, plan_tree, revisions_of, stage_and_check
+
+__all__ = [
+    "Forecast",
+    "Progress",
+    "Recovered",
+    "carry_out",
+    "forecast",
+    "freeze",
+    "freeze_release",
+    "recover_destructions",
+]
+
+STAGINGS: Final = 8
+"""How often a destruction is staged again because holds or filings came in between."""
+
+Progress = Callable[[str], None]
+"""Told the name of each step as it begins."""
+
+STEPS: Final = ("intent", "create master", "stage", "condemn", "fence", "destroy master", "record")
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a destruction would do if it were frozen now."""
+
+    cause: Cause
+    would_die: dict[str, int]
+    would_live: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What `recover_destructions` found and did."""
+
+    undone: list[DestructionId]
+    finished: list[DestructionId]
+    masters_discarded: int
+
+
+# --- step 0 -------------------------------------------------------------------------------------------
+
+
+def _test(tx: Transaction, cause: Cause, now: datetime) -> Test:
+    policy = current_policy(tx)
+    return Test(cause, civil_date(now, policy.zone), now - timedelta(hours=policy.abandon_after_hours))
+
+
+def forecast(vault: Vault, cause: Cause) -> Forecast:
+    """Say what would die and what would not, and why; change nothing."""
+    with vault.catalogue.read() as tx:
+        counts = count_verdicts(tx, _test(tx, cause, vault.clock.now()), everything=True)
+    dies = {name: count for name, count in counts.items() if name in ("due", "ordered", "given up")}
+    return Forecast(cause, dies, {name: count for name, count in counts.items() if name not in dies})
+
+
+def freeze(vault: Vault, cause: Cause, authority: str) -> DestructionId:
+    """Step 0: freeze the exact list of what is to die, by the Merkle root over its record ids.
+
+    Raises:
+        DestructionRefusedError: another destruction is unfinished.
+    """
+    now = vault.clock.now()
+    with vault.catalogue.read() as tx:
+        test = _test(tx, cause, now)
+        listed = eligible(tx, test)
+        counts = count_verdicts(tx, test, everything=False)
+    slots: dict[int, int] = {}
+    for _, cohort, slot in listed:
+        slots[cohort] = slots.get(cohort, 0) | 1 << slot
+    root = tree_hash(record_id.encode() for record_id, _, _ in listed)
+    not_listed = {name: count for name, count in counts.items() if name not in ("due", "ordered", "given up")}
+    return _freeze(vault, cause, Tree.ACTIVE, authority, root, len(listed), not_listed, slots, None, now)
+
+
+def freeze_release(vault: Vault, hold_id: HoldId, authority: str, listed: list[tuple[str, int, int]]) -> DestructionId:
+    """Step 0 for the release of a hold: the held copies of these records' keys are to die, not the records."""
+    slots: dict[int, int] = {}
+    for _, cohort, slot in listed:
+        slots[cohort] = slots.get(cohort, 0) | 1 << slot
+    root = tree_hash(record_id.encode() for record_id, _, _ in listed)
+    now = vault.clock.now()
+    return _freeze(vault, "release", Tree.HELD, authority, root, len(listed), {}, slots, hold_id, now)
+
+
+def _freeze(
+    vault: Vault,
+    kind: str,
+    tree: Tree,
+    authority: str,
+    root: bytes,
+    listed: int,
+    not_listed: Mapping[str, int],
+    slots: Mapping[int, int],
+    hold_id: HoldId | None,
+    now: datetime,
+) -> DestructionId:
+    destruction_id = DestructionId(new_id())
+    with vault.catalogue.write() as tx:
+        pending = unfinished(tx)
+        if pending:
+            message = f"Destruction {pending[0].id} is unfinished; run `shredvault recover` first."
+            raise DestructionRefusedError(message)
+        insert_destruction(
+            tx,
+            slots,
+            id=destruction_id,
+            kind=kind,
+            tree=tree,
+            authority=authority,
+            hold_id=hold_id,
+            list_root=root,
+            listed=listed,
+            not_listed=dict(not_listed),
+            observed={},
+            frozen_at=now,
+        )
+        note(tx, now, "list frozen", destruction_id, {"kind": kind, "listed": listed, "list_root": root.hex()})
+    return destruction_id
+
+
+# --- steps 1 to 7 -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _alone(vault: Vault) -> Iterator[None]:
+    """One destruction at a time on this vault; the operating system gives the lock up when the process dies."""
+    descriptor = os.open(vault.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as taken:
+            message = "Another destruction, release or recovery is running on this vault; wait for it to end."
+            raise BusyError(message) from taken
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress = lambda _: None) -> Destruction:
+    """The one function that destroys keys: steps 1 to 7 for a frozen list.
+
+    Returns the destruction as recorded. Until step 4 has committed, any failure undoes everything.
+
+    Raises:
+        DestructionRefusedError: the key-graph check or a changed world forbids it; nothing was destroyed.
+        BusyError: another destruction is running, or the world kept changing; nothing was destroyed.
+        CustodianError, ObjectStoreError, CatalogueError: a service failed. `recover` undoes or finishes.
+    """
+    with _alone(vault):
+        return _carry_out(vault, destruction_id, progress)
+
+
+def _carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress) -> Destruction:
+    with vault.catalogue.read() as tx:
+        destruction = load(tx, destruction_id)
+    if destruction.condemned_at is None and destruction.abandoned_at is None:
+        try:
+            _condemn_list(vault, destruction, progress)
+        except (KeyGraphError, BusyError) as refusal:
+            _undo(vault, destruction_id)
+            if isinstance(refusal, BusyError):
+                raise
+            message = f"The destruction was stopped before anything died. {refusal}"
+            raise DestructionRefusedError(message) from refusal
+    return _finish(vault, destruction_id, progress)
+
+
+def _condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> None:
+    """Steps 1 to 4."""
+    with vault.catalogue.read() as tx:
+        listed = load_list(tx, destruction.id)
+    if not listed:
+        _record_empty(vault, destruction)
+        return
+    # 1. Intent: the touched cohorts give out no more slots; the new master's name is known before it exists.
+    progress("intent")
+    now = vault.clock.now()
+    master = f"{destruction.tree}-{destruction.id}"
+    with vault.catalogue.write() as tx:
+        if destruction.tree is Tree.ACTIVE:
+            _close_cohorts(tx, listed, now)
+        epoch = keys.current_root(tx, destruction.tree).epoch + 1
+        keys.plan_master(tx, master, destruction.tree, epoch, vault.custodian.uri, now)
+        update(tx, destruction.id, new_master=master)
+        note(tx, now, "intent", destruction.id, {"new_master": master})
+    # 2. The new master.
+    progress("create master")
+    vault.custodian.create(master)
+    for _ in range(STAGINGS):
+        # 3. Stage, mirror, read back, check.
+        progress("stage")
+        with vault.catalogue.read() as tx:
+            plan = plan_tree(tx, destruction.tree, listed, _spared(tx, vault, destruction, listed))
+        staging = stage_and_check(vault, destruction.tree, plan, master)
+        # 4. Condemn.
+        progress("condemn")
+        if _condemn(vault, destruction, listed, staging):
+            return
+    message = "Holds or filings kept changing what is to be destroyed; nothing was destroyed. Try again."
+    raise BusyError(message)
+
+
+def _close_cohorts(tx: Transaction, listed: Mapping[int, int], now: datetime) -> None:
+    open_ones = set(tx.execute(sa.select(cohorts.c.id).where(cohorts.c.closed_at.is_(None))).scalars())
+    for cohort in sorted(open_ones & set(listed)):
+        tx.execute(sa.update(cohorts).where(cohorts.c.id == cohort).values(closed_at=now))
+
+
+def _spared(
+    tx: Transaction, vault: Vault, destruction: Destruction, among: Mapping[int, int]
+) -> dict[int, int]:
+    """Slots of listed cohorts whose records may not be condemned now (or whose held copy may not go)."""
+    spared: dict[int, int] = {}
+    if destruction.hold_id is None:
+        test = _test(tx, Cause(destruction.kind), vault.clock.now())
+        pairs = not_eligible(tx, test, among.keys())
+    else:
+        pairs = [pair for pair in held_slots(tx, but_not=destruction.hold_id) if pair[0] in among]
+        _require_active_copies(tx, among)
+    for cohort, slot in pairs:
+        spared[cohort] = spared.get(cohort, 0) | 1 << slot
+    return spared
+
+
+def _require_active_copies(tx: Transaction, among: Mapping[int, int]) -> None:
+    live = keys.live_bitmaps(tx, Tree.ACTIVE, among.keys())
+    for cohort, slots in among.items():
+        if slots & ~int.from_bytes(live.get(cohort, b""), "little"):
+            message = f"A record of cohort {cohort} has its key in the held tree only; releasing it would lose it."
+            raise KeyGraphError(message)
+
+
+def _condemn(vault: Vault, destruction: Destruction, listed: Mapping[int, int], staging: Staging) -> bool:
+    """Step 4, the point of no return. False: the world changed, stage again."""
+    now = vault.clock.now()
+    plan = staging.plan
+    with vault.catalogue.write() as tx:
+        changed = {
+            cohort: listed[cohort]
+            for cohort, revision in revisions_of(tx, listed).items()
+            if revision != plan.revisions[cohort]
+        }
+        if changed and not _same_verdicts(tx, vault, destruction, changed, plan):
+            tx.rollback()
+            return False
+        if not keys.switch(
+            tx, destruction.tree, base=staging.base_version, to=staging.version, dropped=plan.dropped
+        ):
+            tx.rollback()
+            return False
+        if destruction.tree is Tree.ACTIVE:
+            condemn(tx, destruction.id, plan.condemned, plan.survivors)
+        else:
+            tx.execute(sa.update(holds).where(holds.c.id == destruction.hold_id).values(released_at=now))
+        update(
+            tx,
+            destruction.id,
+            condemned_at=now,
+            condemned=plan.condemned_count,
+            withdrawn=destruction.listed - plan.condemned_count if destruction.tree is Tree.ACTIVE else 0,
+            old_master=staging.base_master,
+            old_version=staging.base_version,
+            staged_version=staging.version,
+            observed={
+                "graph": asdict(staging.report),
+                "pages_rewritten": staging.pages,
+                "pages_dropped": len(plan.dropped),
+                "mirror_bytes": staging.mirror_bytes,
+            },
+        )
+        note(tx, now, "condemned", destruction.id, {"count": plan.condemned_count, "version": staging.version})
+    return True
+
+
+def _same_verdicts(
+    tx: Transaction, vault: Vault, destruction: Destruction, changed: Mapping[int, int], plan: Plan
+) -> bool:
+    """Ask the predicate again, for every record of the cohorts in which something happened since the plan."""
+    again = plan_tree(tx, destruction.tree, changed, _spared(tx, vault, destruction, changed))
+    return all(
+        again.condemned.get(cohort) == plan.condemned.get(cohort)
+        and again.survivors.get(cohort) == plan.survivors.get(cohort)
+        for cohort in changed
+    )
+
+
+def _record_empty(vault: Vault, destruction: Destruction) -> None:
+    """Nothing is on the list: no key needs to die, and the record says zero."""
+    now = vault.clock.now()
+    with vault.catalogue.write() as tx:
+        if destruction.hold_id is not None:
+            tx.execute(sa.update(holds).where(holds.c.id == destruction.hold_id).values(released_at=now))
+        update(tx, destruction.id, condemned_at=now, condemned=0)
+        update(tx, destruction.id, fenced_at=now)
+        update(tx, destruction.id, completed_at=now)
+        note(tx, now, "completed", destruction.id, {"count": 0})
+
+
+def _finish(vault: Vault, destruction_id: DestructionId, progress: Progress) -> Destruction:
+    """Steps 5 to 7; each is skipped when it was done before."""
+    with vault.catalogue.read() as tx:
+        destruction = load(tx, destruction_id)
+    if destruction.abandoned_at is not None:
+        message = "This destruction was undone; freeze a new list."
+        raise DestructionRefusedError(message)
+    if destruction.completed_at is not None:
+        return destruction
+    assert destruction.staged_version is not None
+    if destruction.fenced_at is None:
+        # 5. Fence.
+        progress("fence")
+        confirmed = wait_for_nodes(vault, destruction.tree, destruction.staged_version, vault.clock.now())
+        with vault.catalogue.write() as tx:
+            observed = destruction.observed | {"nodes_confirmed": confirmed}
+            update(tx, destruction_id, fenced_at=vault.clock.now(), observed=observed)
+            note(tx, vault.clock.now(), "fenced", destruction_id, {"nodes": confirmed})
+    # 6. Destroy the old master.
+    progress("destroy master")
+    with vault.catalogue.read() as tx:
+        destruction = load(tx, destruction_id)
+        old_root = _old_root(tx, destruction)
+    evidence = destroy_master(vault.custodian, vault.vault_id, old_root)
+    # 7. Record.
+    progress("record")
+    return _record(vault, destruction, evidence)
+
+
+def _old_root(tx: Transaction, destruction: Destruction) -> SealedRoot:
+    assert destruction.old_version is not None
+    return keys.load_root(tx, destruction.tree, destruction.old_version)
+
+
+def _record(vault: Vault, destruction: Destruction, evidence: Evidence) -> Destruction:
+    now = vault.clock.now()
+    with vault.catalogue.write() as tx:
+        keys.master_destroyed(tx, evidence.master, now)
+        update(
+            tx,
+            destruction.id,
+            completed_at=now,
+            observed=destruction.observed
+            | {"old_master": asdict(evidence), "assurance": asdict(vault.custodian.assurance)},
+        )
+        note(tx, now, "completed", destruction.id, {"master": evidence.master})
+        return load(tx, destruction.id)
+
+
+# --- recovery -----------------------------------------------------------------------------------------
+
+
+def recover_destructions(vault: Vault, progress: Progress = lambda _: None) -> Recovered:
+    """Undo what had not condemned anything, finish what had, and discard masters that stand over nothing.
+
+    Raises:
+        BusyError: a destruction is running just now.
+        CustodianError, ObjectStoreError, CatalogueError: a service failed; run it again.
+    """
+    undone: list[DestructionId] = []
+    finished: list[DestructionId] = []
+    with _alone(vault):
+        with vault.catalogue.read() as tx:
+            pending = unfinished(tx)
+        for destruction in pending:
+            if destruction.condemned_at is None:
+                _undo(vault, destruction.id)
+                undone.append(destruction.id)
+            else:
+                _finish(vault, destruction.id, progress)
+                finished.append(destruction.id)
+        discarded = _discard_orphans(vault)
+    return Recovered(undone, finished, discarded)
+
+
+def _undo(vault: Vault, destruction_id: DestructionId) -> None:
+    """Give up a destruction that has condemned nothing: its master and its staged pages go."""
+    now = vault.clock.now()
+    with vault.catalogue.write() as tx:
+        update(tx, destruction_id, abandoned_at=now)
+        note(tx, now, "undone", destruction_id)
+    _discard_orphans(vault)
+
+
+def _discard_orphans(vault: Vault) -> int:
+    """Destroy masters that were planned and stand over no current root, and the stagings made under them."""
+    with vault.catalogue.read() as tx:
+        orphans = keys.orphan_masters(tx)
+    for name in orphans:
+        discard_unused_master(vault.custodian, name)
+        with vault.catalogue.write() as tx:
+            litter = keys.forget_staged(tx, name)
+            keys.master_destroyed(tx, name, vault.clock.now())
+            note(tx, vault.clock.now(), "unused master discarded", name)
+        vault.bucket.delete_every_version(mirror.pack_name(tree, version) for tree, version in litter)
+    return len(orphans)

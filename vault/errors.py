@@ -1,0 +1,108 @@
+"""The domain's errors. One table in `api.http.problems` and one in `api.cli` map them outward.
+
+Messages are sentences for people; they never repeat what was submitted.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BadDocumentError",
+    "BusyError",
+    "CatalogueError",
+    "CatalogueFullError",
+    "DestroyedError",
+    "DestructionRefusedError",
+    "DocumentConflictError",
+    "DocumentTooLargeError",
+    "DocumentTruncatedError",
+    "EmptyDocumentError",
+    "HomeError",
+    "IdempotencyConflictError",
+    "NotFoundError",
+    "PolicyError",
+    "RecordClosedError",
+    "RecordIncompleteError",
+    "TooManyDocumentsError",
+    "UnsupportedTypeError",
+    "VaultError",
+]
+
+
+class VaultError(Exception):
+    """Anything the vault refuses or cannot do."""
+
+
+class PolicyError(VaultError):
+    """The policy is invalid."""
+
+
+class HomeError(VaultError):
+    """The home folder or its settings cannot be used."""
+
+
+class CatalogueError(VaultError):
+    """The database cannot be used now."""
+
+
+class CatalogueFullError(CatalogueError):
+    """The disk under the database is full, or the file system read-only."""
+
+
+class BusyError(VaultError):
+    """Somebody else changes the same thing; try again."""
+
+
+class NotFoundError(VaultError):
+    """There is no such record or document for this caller."""
+
+
+class DestroyedError(VaultError):
+    """The record has been condemned or destroyed."""
+
+    def __init__(self, destruction_id: str) -> None:
+        super().__init__(f"This record was destroyed by destruction {destruction_id}.")
+        self.destruction_id = destruction_id
+
+
+class IdempotencyConflictError(VaultError):
+    """The idempotency key was used before with another body."""
+
+
+class RecordClosedError(VaultError):
+    """The record is complete; nothing can be added."""
+
+
+class RecordIncompleteError(VaultError):
+    """The record cannot be completed: it has no document."""
+
+
+class DocumentConflictError(VaultError):
+    """A document of this name, with other bytes, is in the record already."""
+
+
+class TooManyDocumentsError(VaultError):
+    """The record has as many documents as it may."""
+
+
+class BadDocumentError(VaultError):
+    """What was sent is not an acceptable document."""
+
+
+class EmptyDocumentError(BadDocumentError):
+    """The file is empty."""
+
+
+class DocumentTooLargeError(BadDocumentError):
+    """The file is larger than the limit."""
+
+
+class UnsupportedTypeError(BadDocumentError):
+    """The file is none of the accepted types, by its first bytes."""
+
+
+class DocumentTruncatedError(BadDocumentError):
+    """The file ends too early to be whole."""
+
+
+class DestructionRefusedError(VaultError):
+    """A destruction cannot go ahead; nothing has been destroyed."""

@@ -1,0 +1,121 @@
+"""Fences: a destruction waits until every process has seen the new tree, or its lease has run out.
+
+Every process that uses keys is a node. Its heartbeat renews the lease, and when a tree has a new version
+cuts the uses of condemned records before it confirms that version. A node that cannot renew its lease
+stops serving when the lease ends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final, Self
+
+import sqlalchemy as sa
+
+from keystore import Tree
+
+from .catalogue.schema import nodes, record_states, trees
+from .context import Vault
+from .errors import CatalogueError, VaultError
+from .ids import RecordId, new_id
+
+__all__ = ["LEASE", "Node", "wait_for_nodes"]
+
+LEASE: Final = timedelta(seconds=10)
+_BEAT_SECONDS: Final = 0.2
+_POLL_SECONDS: Final = 0.05
+_RENEW_AFTER: Final = LEASE / 3
+
+
+class Node:
+    """This process among those that use keys. A context manager; the heartbeat runs in a thread of its own."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._id = new_id()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="fence", daemon=True)
+        self._versions: dict[str, int] = {}
+        self._lease_until = vault.clock.now()
+        self._lease_ends = 0.0
+
+    @property
+    def may_serve(self) -> bool:
+        """Whether the lease still runs, by this machine's steady clock."""
+        return time.monotonic() < self._lease_ends
+
+    def __enter__(self) -> Self:
+        self.beat()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        with self._vault.catalogue.write() as tx:
+            tx.execute(sa.delete(nodes).where(nodes.c.id == self._id))
+
+    def beat(self) -> None:
+        """Look at the trees once; cut what must be cut, confirm and renew where that is due."""
+        started = time.monotonic()
+        with self._vault.catalogue.read() as tx:
+            versions = {row.tree: row.version for row in tx.execute(sa.select(trees.c.tree, trees.c.version))}
+        now = self._vault.clock.now()
+        if versions == self._versions and self._lease_until - now > LEASE - _RENEW_AFTER:
+            return
+        if versions != self._versions:
+            self._vault.uses.cut(self._condemned(self._vault.uses.records()))
+        values = {
+            "lease_until": now + LEASE,
+            "active_version": versions[Tree.ACTIVE],
+            "held_version": versions[Tree.HELD],
+        }
+        with self._vault.catalogue.write() as tx:
+            changed = tx.execute(sa.update(nodes).where(nodes.c.id == self._id).values(values))
+            if changed.rowcount != 1:
+                tx.execute(sa.insert(nodes).values(id=self._id, **values))
+        self._versions = versions
+        self._lease_until = now + LEASE
+        self._lease_ends = started + LEASE.total_seconds()
+
+    def _condemned(self, in_use: Iterable[RecordId]) -> list[RecordId]:
+        with self._vault.catalogue.read() as tx:
+            rows = tx.execute(
+                sa.select(record_states.c.id).where(
+                    record_states.c.id.in_(list(in_use)), record_states.c.destruction_id.is_not(None)
+                )
+            ).scalars()
+            return list(rows)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(_BEAT_SECONDS):
+            try:
+                self.beat()
+            except CatalogueError:
+                # The lease runs on and out; `may_serve` then says no.
+                continue
+            except VaultError:
+                continue
+
+
+def wait_for_nodes(vault: Vault, tree: Tree, version: int, now: datetime) -> int:
+    """Wait until no living node is behind `version` of a tree; return how many nodes confirmed.
+
+    Takes at most one lease longer than the slowest node needs: a node that says nothing is dead past its lease.
+    """
+    seen = nodes.c.active_version if tree is Tree.ACTIVE else nodes.c.held_version
+    while True:
+        with vault.catalogue.read() as tx:
+            behind = tx.execute(
+                sa.select(sa.func.count()).select_from(nodes).where(nodes.c.lease_until > now, seen < version)
+            ).scalar_one()
+            confirmed = tx.execute(
+                sa.select(sa.func.count()).select_from(nodes).where(nodes.c.lease_until > now, seen >= version)
+            ).scalar_one()
+        if not behind:
+            return confirmed
+        time.sleep(_POLL_SECONDS)
+        now = vault.clock.now()

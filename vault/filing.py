@@ -1,0 +1,283 @@
+"""Filing: opening a record, and completing it. Documents come in between (`vault.uploads`).
+
+Order kept: what the bucket must have is there before the catalogue says so, and the catalogue is durable
+before the caller hears of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from keystore import COHORT_SLOTS, OpenTree, Tree, TreeChange
+
+from .access import Caller, Role
+from .catalogue import Transaction, keys
+from .catalogue.schema import cohorts, documents, record_states, records
+from .clock import civil_date
+from .context import Vault, current_policy
+from .errors import (
+    BusyError,
+    DestroyedError,
+    IdempotencyConflictError,
+    NotFoundError,
+    RecordIncompleteError,
+)
+from .ids import RecordId, base32, is_id, new_id
+from .keyring import TRIES, grow, record_key
+from .policy import Policy, due_on
+from .sheets import Sheet, body_tag
+
+__all__ = ["Completed", "Opened", "complete_record", "manifest_name", "open_record", "own_record"]
+
+MANIFEST_PREFIX: Final = "records/"
+_RECEIPT_BITS: Final = 80
+_RECEIPT_CHARACTERS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open record."""
+
+    record_id: RecordId
+    receipt: str
+    """For the applicant: `xxxx-xxxx-xxxx-xxxx`, 80 random bits."""
+    repeated: bool
+    """Whether this answers a repetition of an earlier request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A complete record: its retention clock runs."""
+
+    record_id: RecordId
+    completed_at: datetime
+    due_on: date
+    documents: int
+
+
+def manifest_name(record_id: RecordId) -> str:
+    """Object name of a record's manifest."""
+    return MANIFEST_PREFIX + record_id
+
+
+def open_record(
+    vault: Vault, caller: Caller, *, idempotency_key: str, applicant: Mapping[str, Any], body: bytes
+) -> Opened:
+    """Open a record, or answer a repeated request with what the first one made.
+
+    Args:
+        vault: the vault.
+        caller: a center.
+        idempotency_key: chosen by the center; one per record.
+        applicant: the fields for the sealed sheet.
+        body: the request as it came, to tell a repetition from another request under the same key.
+
+    Raises:
+        ForbiddenError: the caller is no center.
+        IdempotencyConflictError: the key was used with another body.
+        DestroyedError: the record of this key has been destroyed.
+        BusyError: try again.
+    """
+    caller.require(Role.CENTER)
+    key_hash = hashlib.sha256(f"{caller.token_id}:{idempotency_key}".encode()).digest()
+    digest = hashlib.sha256(body).digest()
+    for _ in range(TRIES):
+        with vault.catalogue.read() as tx:
+            known = tx.execute(sa.select(records.c.id).where(records.c.idempotency_hash == key_hash)).scalar()
+            policy = current_policy(tx)
+        if known is not None:
+            return _repeated(vault, RecordId(known), digest)
+        now = vault.clock.now()
+        due = due_on(civil_date(now, policy.zone), policy.retention_months)
+        opened = _take_slot(vault, caller, policy, now, due, dict(applicant), key_hash, digest)
+        if opened is not None:
+            return opened
+    message = "Records are being opened by many at once; try again."
+    raise BusyError(message)
+
+
+def _take_slot(
+    vault: Vault,
+    caller: Caller,
+    policy: Policy,
+    now: datetime,
+    due: date,
+    applicant: dict[str, Any],
+    key_hash: bytes,
+    digest: bytes,
+) -> Opened | None:
+    """Put a record into the open cohort of its date; None when the cohort or the key was taken meanwhile."""
+    with vault.catalogue.read() as tx:
+        cohort = _open_cohort(tx, due)
+        if cohort is None:
+            page = None
+        else:
+            root, page = keys.current_root(tx, Tree.ACTIVE), keys.load_page(tx, Tree.ACTIVE, cohort)
+    if cohort is None or page is None:
+        _new_cohort(vault, due)
+        return None
+    with OpenTree.open(vault.vault_id, root, vault.custodian) as tree, tree.page(page) as cohort_page:
+        with vault.catalogue.write() as tx:
+            slot = tx.execute(
+                sa.update(cohorts)
+                .where(cohorts.c.id == cohort, cohorts.c.closed_at.is_(None), cohorts.c.next_slot < COHORT_SLOTS)
+                .values(next_slot=cohorts.c.next_slot + 1)
+                .returning(cohorts.c.next_slot - 1)
+            ).scalar()
+            taken = tx.execute(sa.select(records.c.id).where(records.c.idempotency_hash == key_hash)).scalar()
+            if slot is None or taken is not None:
+                tx.rollback()
+                return None
+            receipt = _new_receipt()
+            record_id = RecordId(new_id())
+            with cohort_page.key(slot) as key:
+                sheet = Sheet(applicant, receipt).seal(key, vault.vault_id, record_id)
+                tag = body_tag(key, record_id, digest)
+            tx.execute(
+                sa.insert(records).values(
+                    id=record_id,
+                    cohort_id=cohort,
+                    slot=slot,
+                    policy_version=policy.version,
+                    opened_at=now,
+                    opened_by=caller.token_id,
+                    idempotency_hash=key_hash,
+                    body_tag=tag,
+                    receipt_hash=hashlib.sha256(receipt.encode()).digest(),
+                    sheet=sheet,
+                )
+            )
+    return Opened(record_id, receipt, repeated=False)
+
+
+def _open_cohort(tx: Transaction, due: date) -> int | None:
+    return tx.execute(
+        sa.select(cohorts.c.id)
+        .where(cohorts.c.due_on == due, cohorts.c.closed_at.is_(None), cohorts.c.next_slot < COHORT_SLOTS)
+        .order_by(cohorts.c.id)
+        .limit(1)
+    ).scalar()
+
+
+def _new_cohort(vault: Vault, due: date) -> None:
+    """Open a cohort for a due date, unless somebody did meanwhile. All its record keys are made here."""
+    number = 0
+
+    def plan(tx: Transaction, _: OpenTree) -> TreeChange:
+        nonlocal number
+        if _open_cohort(tx, due) is not None:
+            number = 0
+            return TreeChange()
+        number = tx.execute(sa.select(sa.func.coalesce(sa.func.max(cohorts.c.id), 0) + 1)).scalar_one()
+        return TreeChange(opened=(number,))
+
+    def commit(tx: Transaction) -> None:
+        if number:
+            tx.execute(sa.insert(cohorts).values(id=number, due_on=due, opened_at=vault.clock.now()))
+
+    grow(vault, Tree.ACTIVE, plan, commit)
+
+
+def _repeated(vault: Vault, record_id: RecordId, digest: bytes) -> Opened:
+    with vault.catalogue.read() as tx:
+        row = tx.execute(sa.select(record_states).where(record_states.c.id == record_id)).one()
+    if row.destruction_id is not None:
+        raise DestroyedError(row.destruction_id)
+    with record_key(vault, row.cohort_id, row.slot) as key:
+        if body_tag(key, record_id, digest) != row.body_tag:
+            message = "This Idempotency-Key was used before, with another body."
+            raise IdempotencyConflictError(message)
+        sheet = Sheet.open(key, vault.vault_id, record_id, row.sheet)
+    return Opened(record_id, sheet.receipt, repeated=True)
+
+
+def _new_receipt() -> str:
+    code = base32(secrets.randbits(_RECEIPT_BITS), _RECEIPT_CHARACTERS)
+    return "-".join(code[start : start + 4] for start in range(0, _RECEIPT_CHARACTERS, 4))
+
+
+def own_record(tx: Transaction, caller: Caller, record_id: str) -> sa.Row[Any]:
+    """The state of a record that this center opened.
+
+    Raises:
+        ForbiddenError: the caller is no center.
+        NotFoundError: no such record, or another center's.
+        DestroyedError: condemned, destroyed or abandoned.
+    """
+    caller.require(Role.CENTER)
+    row = (
+        tx.execute(sa.select(record_states).where(record_states.c.id == record_id)).one_or_none()
+        if is_id(record_id)
+        else None
+    )
+    if row is not None and row.destruction_id is not None and row.opened_by in (None, caller.token_id):
+        raise DestroyedError(row.destruction_id)
+    if row is None or row.opened_by != caller.token_id:
+        message = "There is no such record for this token."
+        raise NotFoundError(message)
+    return row
+
+
+def complete_record(vault: Vault, caller: Caller, record_id: str) -> Completed:
+    """Start the retention clock. Safe to repeat: the first completion counts.
+
+    Raises:
+        NotFoundError: no such record, or another center's.
+        DestroyedError: condemned, destroyed or abandoned.
+        RecordIncompleteError: it has no document.
+        BusyError: documents kept arriving; try again.
+    """
+    for _ in range(TRIES):
+        with vault.catalogue.read() as tx:
+            row = own_record(tx, caller, record_id)
+            policy = current_policy(tx)
+            filed = _filed(tx, row.id)
+        if row.completed_at is not None:
+            return Completed(row.id, row.completed_at, row.due_on, len(filed))
+        if not filed:
+            message = "The record has no document yet."
+            raise RecordIncompleteError(message)
+        now = vault.clock.now()
+        due = due_on(civil_date(now, policy.zone), policy.retention_months)
+        vault.bucket.put(manifest_name(row.id), _manifest(row, filed, now, due))
+        with vault.catalogue.write() as tx:
+            state = own_record(tx, caller, record_id)
+            if state.completed_at is None and [d.id for d in _filed(tx, row.id)] == [d.id for d in filed]:
+                tx.execute(sa.update(records).where(records.c.id == row.id).values(completed_at=now, due_on=due))
+                return Completed(row.id, now, due, len(filed))
+    message = "The record is being changed by somebody else; try again."
+    raise BusyError(message)
+
+
+def _filed(tx: Transaction, record_id: RecordId) -> list[sa.Row[Any]]:
+    query = sa.select(documents.c.id, documents.c.object_name, documents.c.slip)
+    return list(tx.execute(query.where(documents.c.record_id == record_id).order_by(documents.c.id)))
+
+
+def _manifest(row: sa.Row[Any], filed: list[sa.Row[Any]], completed: datetime, due: date) -> bytes:
+    """What a rebuilt catalogue needs to know of a record (docs/spec/manifest.md)."""
+    return json.dumps(
+        {
+            "format": "shredvault/manifest/v1",
+            "record": row.id,
+            "cohort": row.cohort_id,
+            "slot": row.slot,
+            "policy": row.policy_version,
+            "opened_at": row.opened_at.isoformat(),
+            "completed_at": completed.isoformat(),
+            "due_on": due.isoformat(),
+            "sheet": base64.b64encode(row.sheet).decode(),
+            "documents": [
+                {"id": d.id, "object": d.object_name, "slip": base64.b64encode(d.slip).decode()} for d in filed
+            ],
+        }
+    ).encode()

@@ -1,0 +1,251 @@
+"""The home folder of a vault: settings, catalogue, destruction records. Founding it and opening it.
+
+```
+home/          0700
+  vault.json        which vault this is, where its bucket and its custodian are
+  bucket.json 0600  the bucket's credentials
+  catalogue.db 0600
+  destructions/     records of destructions
+objects/       the embedded object store, unless another is named
+keys/          the file custodian's masters, unless another custodian is named
+```
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from keystore import Custodian, MasterExistsError, Tree, found, open_custodian
+
+from . import mirror
+from .catalogue import Catalogue, keys
+from .catalogue.schema import policies, trees, vaults
+from .clock import Clock, SystemClock
+from .context import Vault, note
+from .embedded_store import share
+from .errors import HomeError
+from .objects import Bucket, BucketSettings
+from .policy import Policy
+
+__all__ = ["EMBEDDED", "Founding", "Home", "found_vault", "open_vault"]
+
+FORMAT: Final = 1
+EMBEDDED: Final = "embedded"
+VAULT_ID_BYTES: Final = 16
+_SETTINGS: Final = "vault.json"
+_CREDENTIALS: Final = "bucket.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """What is chosen once, when a vault is founded."""
+
+    home: Path
+    objects: str
+    """`embedded`, or the URL of an S3 endpoint, or `aws`."""
+    objects_folder: Path
+    bucket: str
+    region: str
+    custodian: str
+    time_zone: str
+    retention_months: int
+    access_key: str | None = None
+    secret_key: SecretStr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A founded home."""
+
+    path: Path
+    settings: dict[str, Any]
+
+    @classmethod
+    def at(cls, path: Path) -> Home:
+        """Read the settings.
+
+        Raises:
+            HomeError: there is no vault, or one of another version.
+        """
+        try:
+            settings = json.loads((path / _SETTINGS).read_text("utf-8"))
+        except FileNotFoundError as missing:
+            message = f"There is no vault in {path}; `shredvault init` founds one."
+            raise HomeError(message) from missing
+        except (OSError, ValueError) as broken:
+            message = f"The settings of the vault in {path} cannot be read."
+            raise HomeError(message) from broken
+        if not isinstance(settings, dict) or settings.get("format") != FORMAT:
+            message = f"The vault in {path} was made by another version of Shredvault; this one reads format {FORMAT}."
+            raise HomeError(message)
+        return cls(path, settings)
+
+    @property
+    def destructions(self) -> Path:
+        """Where destruction records are written."""
+        return self.path / "destructions"
+
+
+def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
+    """Found a vault, or finish founding one that was cut off. Safe to run twice.
+
+    Returns whether anything was done.
+
+    Raises:
+        HomeError: the folder holds something else, or a vault founded with other choices.
+        CustodianError, ObjectStoreError, PolicyError: see there.
+    """
+    Policy(1, founding.time_zone, founding.retention_months)
+    path = founding.home
+    path.mkdir(parents=True, mode=0o700, exist_ok=True)
+    open_custodian(founding.custodian, away_from=path)
+    settings = {
+        "format": FORMAT,
+        "objects": founding.objects,
+        "objects_folder": str(founding.objects_folder.resolve()),
+        "bucket": founding.bucket,
+        "region": founding.region,
+        "custodian": founding.custodian,
+    }
+    if (path / _SETTINGS).exists():
+        known = Home.at(path).settings
+        settings["vault_id"] = known.get("vault_id", "")
+        if known != settings:
+            differing = ", ".join(sorted(name for name in settings if known.get(name) != settings[name]))
+            message = f"The vault in {path} was founded with another choice of: {differing}."
+            raise HomeError(message)
+    else:
+        if any(entry.name != _CREDENTIALS for entry in path.iterdir()):
+            message = f"The folder {path} is not empty and holds no vault; choose another."
+            raise HomeError(message)
+        credentials = {
+            "access_key": founding.access_key or "shredvault",
+            "secret_key": (
+                founding.secret_key.get_secret_value() if founding.secret_key else secrets.token_urlsafe(32)
+            ),
+        }
+        settings["vault_id"] = secrets.token_hex(VAULT_ID_BYTES)
+        _write(path / _CREDENTIALS, credentials)
+        _write(path / _SETTINGS, settings)
+    with _parts(Home.at(path)) as (catalogue, bucket, custodian):
+        bucket.ensure(versioned=True)
+        catalogue.migrate()
+        vault_id = bytes.fromhex(Home.at(path).settings["vault_id"])
+        return _found_catalogue(catalogue, bucket, custodian, vault_id, (clock or SystemClock()).now(), founding)
+
+
+def _found_catalogue(
+    catalogue: Catalogue,
+    bucket: Bucket,
+    custodian: Custodian,
+    vault_id: bytes,
+    now: datetime,
+    founding: Founding,
+) -> bool:
+    with catalogue.read() as tx:
+        if tx.execute(sa.select(vaults)).one_or_none() is not None:
+            return False
+    staged = []
+    for tree in Tree:
+        master = f"{tree}-{vault_id.hex()}"
+        # A founding that was cut off left it; nothing has been kept under it.
+        with suppress(MasterExistsError):
+            custodian.create(master)
+        staged.append(found(vault_id, tree, version=1, master=master, custodian=custodian))
+        mirror.write(bucket, vault_id, staged[-1], {})
+    with catalogue.write() as tx:
+        tx.execute(sa.insert(vaults).values(only=1, vault_id=vault_id, founded_at=now))
+        tx.execute(
+            sa.insert(policies).values(
+                version=1,
+                time_zone=founding.time_zone,
+                retention_months=founding.retention_months,
+                abandon_after_hours=72,
+                adopted_at=now,
+            )
+        )
+        for first in staged:
+            root = first.root
+            tx.execute(sa.insert(trees).values(tree=root.tree, version=1, next_version=2))
+            keys.plan_master(tx, root.master, root.tree, root.epoch, custodian.uri, now)
+            keys.save_staged(tx, root, ())
+        note(tx, now, "founded", vault_id.hex())
+    return True
+
+
+@contextmanager
+def open_vault(path: Path, clock: Clock | None = None) -> Iterator[Vault]:
+    """Open the vault in a home folder; starts its embedded object store where nobody runs it.
+
+    Raises:
+        HomeError: there is no vault there, or one of another version.
+        EmbeddedStoreError: the embedded object store does not start.
+        CustodianError: the custodian cannot be used.
+    """
+    home = Home.at(path)
+    with _parts(home) as (catalogue, bucket, custodian):
+        catalogue.migrate()
+        with catalogue.read() as tx:
+            vault_id = tx.execute(sa.select(vaults.c.vault_id)).scalar()
+        if vault_id is None or vault_id.hex() != home.settings["vault_id"]:
+            message = f"The vault in {path} was not founded to the end, or its catalogue is another vault's; run `shredvault init`."
+            raise HomeError(message)
+        yield Vault(
+            vault_id, catalogue, bucket, custodian, clock or SystemClock(), path / "destruction.lock"
+        )
+
+
+@contextmanager
+def _parts(home: Home) -> Iterator[tuple[Catalogue, Bucket, Custodian]]:
+    settings = home.settings
+    credentials = json.loads((home.path / _CREDENTIALS).read_text("utf-8"))
+    secret = SecretStr(credentials["secret_key"])
+    custodian = open_custodian(settings["custodian"], away_from=home.path)
+    with _endpoint(settings, credentials["access_key"], secret) as endpoint:
+        bucket = Bucket(
+            BucketSettings(
+                endpoint_url=endpoint,
+                region=settings["region"],
+                bucket=settings["bucket"],
+                access_key=credentials["access_key"],
+                secret_key=secret,
+            )
+        )
+        catalogue = Catalogue(home.path / "catalogue.db")
+        try:
+            yield catalogue, bucket, custodian
+        finally:
+            catalogue.close()
+            bucket.close()
+
+
+@contextmanager
+def _endpoint(settings: dict[str, Any], access_key: str, secret: SecretStr) -> Iterator[str | None]:
+    if settings["objects"] == EMBEDDED:
+        with share(Path(settings["objects_folder"]), access_key, secret) as endpoint:
+            yield endpoint
+    elif settings["objects"] == "aws":
+        yield None
+    else:
+        yield settings["objects"]
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+        file.flush()
+        os.fsync(descriptor)
+    partial.replace(path)

@@ -1,0 +1,103 @@
+"""Uses the key trees: fetches record keys, and makes changes that destroy nothing (opening cohorts, copying held keys).
+
+No key is kept between calls, so there is nothing to forget when a tree changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from keystore import Key, MasterGoneError, OpenTree, SealedPage, Tree, TreeChange, stage
+
+from . import mirror
+from .catalogue import Transaction, keys
+from .context import Vault
+from .errors import BusyError
+
+__all__ = ["grow", "open_tree", "page_loader", "record_key"]
+
+TRIES: Final = 8
+"""How often a change is staged again because somebody else changed the tree first."""
+
+
+def open_tree(vault: Vault, tx: Transaction, tree: Tree) -> OpenTree:
+    """Open the current version of a tree; the caller wipes it."""
+    return OpenTree.open(vault.vault_id, keys.current_root(tx, tree), vault.custodian)
+
+
+def page_loader(tx: Transaction, tree: Tree, version: int | None = None) -> Callable[[int], SealedPage]:
+    """Load pages of one tree by cohort number: the current ones, or those of one staged version."""
+    return lambda cohort: keys.load_page(tx, tree, cohort, version)
+
+
+def record_key(vault: Vault, cohort: int, slot: int) -> Key:
+    """Fetch a record key through the active tree, or through the held one where that is all there is.
+
+    Raises:
+        KeyError: neither tree has it.
+        CustodianError: the custodian does not answer, or no longer has a master it should have.
+    """
+    for _ in range(TRIES):
+        try:
+            return _through(vault, Tree.ACTIVE, cohort, slot)
+        except (KeyError, MasterGoneError) as absent:
+            try:
+                return _through(vault, Tree.HELD, cohort, slot)
+            except (KeyError, MasterGoneError):
+                # A master may die between the reading of a root and its use: then there is a newer root.
+                if not isinstance(absent, MasterGoneError):
+                    raise
+    message = "The key tree is being changed by others; try again."
+    raise BusyError(message)
+
+
+def _through(vault: Vault, tree: Tree, cohort: int, slot: int) -> Key:
+    with vault.catalogue.read() as tx:
+        root, page = keys.current_root(tx, tree), keys.load_page(tx, tree, cohort)
+    with OpenTree.open(vault.vault_id, root, vault.custodian) as opened:
+        return opened.record_key(page, slot)
+
+
+def grow(
+    vault: Vault,
+    tree: Tree,
+    plan: Callable[[Transaction, OpenTree], TreeChange],
+    commit: Callable[[Transaction], None],
+) -> None:
+    """Change a tree under its present master, without destroying anything.
+
+    `plan` says what to change, given a snapshot; `commit` adds what belongs to the same transaction. Both
+    are called again when somebody else changed the tree meanwhile. The mirror is written first.
+
+    Raises:
+        BusyError: the tree kept changing.
+    """
+    for _ in range(TRIES):
+        with vault.catalogue.write() as tx:
+            version = keys.take_version(tx, tree)
+        with vault.catalogue.read() as tx:
+            base = keys.current_root(tx, tree)
+            with OpenTree.open(vault.vault_id, base, vault.custodian) as opened:
+                change = plan(tx, opened)
+                staged = stage(
+                    vault.vault_id,
+                    opened,
+                    change,
+                    page_loader(tx, tree),
+                    tree=tree,
+                    epoch=base.epoch,
+                    version=version,
+                    master=base.master,
+                    custodian=vault.custodian,
+                )
+            carried = keys.current_pages(tx, tree)
+        for page in staged.pages:
+            carried.pop(page.cohort, None)
+        mirror.write(vault.bucket, vault.vault_id, staged, carried)
+        with vault.catalogue.write() as tx:
+            if keys.switch_if_current(tx, staged, base=base.version):
+                commit(tx)
+                return
+    message = "The key tree is being changed by others; try again."
+    raise BusyError(message)

@@ -1,0 +1,37 @@
+"""Objects in S3-compatible storage: put, read, list, and delete so that nothing is left.
+
+Only this package imports boto3 and botocore (`vault.objects.errors` is the wall where their errors end). It
+knows names and bytes; that the bytes are sealed and the names random is the business of its callers.
+"""
+
+from vault.objects.bodies import PUT_BYTES_MAX, ObjectReader
+from vault.objects.bucket import Bucket, Version
+from vault.objects.client import BucketSettings
+from vault.objects.errors import (
+    BucketMissing,
+    ObjectExists,
+    ObjectNotFound,
+    ObjectStoreDenied,
+    ObjectStoreError,
+    ObjectStoreMisbehaved,
+    ObjectStoreUnavailable,
+)
+from vault.objects.parts import PART_BYTES_MIN, PartedUpload, Unfinished
+
+__all__ = [
+    "PART_BYTES_MIN",
+    "PUT_BYTES_MAX",
+    "Bucket",
+    "BucketMissing",
+    "BucketSettings",
+    "ObjectExists",
+    "ObjectNotFound",
+    "ObjectReader",
+    "ObjectStoreDenied",
+    "ObjectStoreError",
+    "ObjectStoreMisbehaved",
+    "ObjectStoreUnavailable",
+    "PartedUpload",
+    "Unfinished",
+    "Version",
+]

@@ -1,0 +1,252 @@
+"""Reading: by reviewers, for a purpose, noted before the first byte leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from keystore import CHUNK_BYTES, Key, Opener
+
+from .access import Caller, Role
+from .catalogue import Transaction
+from .catalogue.schema import documents, reads, record_states
+from .context import Vault
+from .errors import BusyError, DestroyedError, NotFoundError, VaultError
+from .ids import DocumentId, RecordId, is_id
+from .key_uses import UseCutError
+from .keyring import record_key
+from .objects import ObjectNotFound
+from .sheets import Sheet, Slip, document_context, name_tag
+
+__all__ = ["DamagedError", "DocumentLine", "DocumentReading", "Purpose", "PurposeError", "RecordView", "read_document", "read_record"]
+
+READ_BYTES: Final = 256 * 1024
+"""Sealed bytes fetched at a time."""
+
+
+class Purpose(StrEnum):
+    """Why somebody reads. A closed list: free text would bring names into the clear."""
+
+    APPLICATION_REVIEW = "application-review"
+    FRAUD_INVESTIGATION = "fraud-investigation"
+    COURT_ORDER = "court-order"
+    SUBJECT_ACCESS = "subject-access"
+    QUALITY_CHECK = "quality-check"
+    AUDIT = "audit"
+
+
+class PurposeError(VaultError):
+    """No purpose was given, or one that is not on the list."""
+
+
+class DamagedError(VaultError):
+    """A stored document is missing or altered: an incident, never a destruction."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DocumentLine:
+    """A document in a record's view."""
+
+    name: str
+    media_type: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RecordView:
+    """A record as a reviewer sees it."""
+
+    record_id: RecordId
+    state: str
+    applicant: dict[str, Any]
+    opened_at: datetime
+    completed_at: datetime | None
+    due_on: date | None
+    documents: list[DocumentLine]
+
+
+def purpose_of(text: str | None) -> Purpose:
+    """Read the purpose that a caller states.
+
+    Raises:
+        PurposeError: none, or not on the list.
+    """
+    try:
+        return Purpose((text or "").strip().lower())
+    except ValueError as unknown:
+        message = "A purpose is needed, one of: " + ", ".join(Purpose) + "."
+        raise PurposeError(message) from unknown
+
+
+def read_record(vault: Vault, caller: Caller, record_id: str, purpose: str | None) -> RecordView:
+    """Open a record's sheet and the slips of its documents.
+
+    Raises:
+        ForbiddenError: the caller is no reviewer.
+        PurposeError: see `purpose_of`.
+        NotFoundError: there is no such record.
+        DestroyedError: condemned, destroyed or abandoned.
+    """
+    row = _authorised(vault, caller, record_id, purpose, whole_record=True)
+    with vault.catalogue.read() as tx:
+        filed = list(tx.execute(sa.select(documents).where(documents.c.record_id == row.id)))
+    use = vault.uses.begin(row.id)
+    try:
+        use.take(_fetch(vault, row))
+        with use.key() as key:
+            sheet = Sheet.open(key, vault.vault_id, row.id, row.sheet)
+            slips = [Slip.open(key, vault.vault_id, row.id, DocumentId(d.id), d.slip) for d in filed]
+    finally:
+        use.end()
+    lines = sorted((DocumentLine(s.name, s.media_type, s.size) for s in slips), key=lambda line: line.name)
+    return RecordView(row.id, row.state, sheet.applicant, row.opened_at, row.completed_at, row.due_on, lines)
+
+
+def read_document(
+    vault: Vault, caller: Caller, record_id: str, name: str, purpose: str | None
+) -> DocumentReading:
+    """Begin to read a document. The read is on record when this returns.
+
+    Raises:
+        ForbiddenError, PurposeError, NotFoundError, DestroyedError: see `read_record`.
+        DamagedError: the stored object is gone.
+        ObjectStoreError: the object store failed.
+    """
+    row = _authorised(vault, caller, record_id, purpose, whole_record=False)
+    return DocumentReading(vault, row, name)
+
+
+def _fetch(vault: Vault, row: sa.Row[Any]) -> Key:
+    try:
+        return record_key(vault, row.cohort_id, row.slot)
+    except KeyError:
+        # Between the look at the state and the key's use the record may have been condemned.
+        with vault.catalogue.read() as tx:
+            _living(tx, row.id)
+        message = "The key of this record is missing. This is an incident: call the operator."
+        raise DamagedError(message) from None
+
+
+def _living(tx: Transaction, record_id: str) -> sa.Row[Any]:
+    row = (
+        tx.execute(sa.select(record_states).where(record_states.c.id == record_id)).one_or_none()
+        if is_id(record_id)
+        else None
+    )
+    if row is None:
+        message = "There is no such record."
+        raise NotFoundError(message)
+    if row.destruction_id is not None:
+        raise DestroyedError(row.destruction_id)
+    return row
+
+
+def _authorised(
+    vault: Vault, caller: Caller, record_id: str, purpose: str | None, *, whole_record: bool
+) -> sa.Row[Any]:
+    """Check role, purpose and state, and note the read: durable before anything is opened."""
+    caller.require(Role.REVIEWER)
+    stated = purpose_of(purpose)
+    with vault.catalogue.write() as tx:
+        row = _living(tx, record_id)
+        tx.execute(
+            sa.insert(reads).values(
+                at=vault.clock.now(),
+                token_id=caller.token_id,
+                record_id=record_id,
+                whole_record=whole_record,
+                purpose=stated,
+            )
+        )
+    return row
+
+
+class DocumentReading:
+    """A document on its way out. Iterate `chunks` once; `close` in any case."""
+
+    def __init__(self, vault: Vault, row: sa.Row[Any], name: str) -> None:
+        """Fetch the key, find the document, and open its object."""
+        self._vault = vault
+        self._record_id = RecordId(row.id)
+        self._opener: Opener | None = None
+        self._use = vault.uses.begin(self._record_id, self._drop_cipher)
+        try:
+            self._use.take(_fetch(vault, row))
+            with self._use.key() as key:
+                found = self._find(name_tag(key, self._record_id, name))
+                slip = Slip.open(key, vault.vault_id, self._record_id, found.id, found.slip)
+                self._opener = Opener(key, document_context(vault.vault_id, self._record_id, found.id))
+            self._reader = vault.bucket.open(found.object_name)
+        except ObjectNotFound as missing:
+            self._use.end()
+            self._still_living()
+            message = "The stored document is missing. This is an incident: call the operator."
+            raise DamagedError(message) from missing
+        except BaseException:
+            self._use.end()
+            raise
+        self.size = slip.size
+        self.media_type = slip.media_type
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the document's bytes, each authenticated, `size` in all.
+
+        Raises:
+            SealBrokenError: the stored object was altered or cut short.
+            DestroyedError: the record was condemned meanwhile.
+            ObjectStoreError: the object store failed.
+        """
+        sealed = memoryview(bytearray(READ_BYTES))
+        opened = bytearray(READ_BYTES + CHUNK_BYTES)
+        left = self.size
+        count = 1
+        try:
+            while count:
+                count = self._reader.read_into(sealed)
+                piece = self._open(sealed[:count], opened)[:left]
+                left -= len(piece)
+                if piece:
+                    yield piece
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Drop the key and the connection. Safe to repeat."""
+        self._use.end()
+        self._reader.close()
+
+    def _open(self, sealed: memoryview, opened: bytearray) -> bytes:
+        """Open the next sealed bytes; none means the end of the object."""
+        try:
+            with self._use.key():
+                assert self._opener is not None
+                if not sealed:
+                    return self._opener.finish()
+                size = self._opener.update_into(sealed, opened)
+                return bytes(memoryview(opened)[:size])
+        except UseCutError as cut:
+            self._still_living()
+            message = "The reading was interrupted; try again."
+            raise BusyError(message) from cut
+
+    def _find(self, tag: bytes) -> sa.Row[Any]:
+        with self._vault.catalogue.read() as tx:
+            found = tx.execute(
+                sa.select(documents).where(documents.c.record_id == self._record_id, documents.c.name_tag == tag)
+            ).one_or_none()
+        if found is None:
+            message = "The record has no document of this name."
+            raise NotFoundError(message)
+        return found
+
+    def _still_living(self) -> None:
+        with self._vault.catalogue.read() as tx:
+            _living(tx, self._record_id)
+
+    def _drop_cipher(self) -> None:
+        self._opener = None

@@ -1,0 +1,176 @@
+"""Steps 2 and 3 of a destruction: what the next tree keeps and drops, staged, mirrored, read back and checked.
+
+Nothing here destroys or switches anything; a staging that is given up is only litter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from keystore import (
+    INDEX_SLOT,
+    GraphReport,
+    KeyGraphError,
+    OpenTree,
+    Rewrite,
+    SealBrokenError,
+    StagedTree,
+    Tree,
+    TreeChange,
+    Verdict,
+    check_graph,
+    slots_to_bitmap,
+    stage,
+)
+
+from . import mirror
+from .catalogue import Transaction, keys
+from .catalogue.schema import cohorts
+from .context import Vault
+from .keyring import page_loader
+
+__all__ = ["Plan", "Staging", "plan_tree", "stage_and_check"]
+
+_INDEX_BIT = 1 << INDEX_SLOT
+_BITMAP_BYTES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """For each touched cohort, bitmaps (as integers) of the slots that lose and that keep their keys."""
+
+    condemned: Mapping[int, int]
+    survivors: Mapping[int, int]
+    revisions: Mapping[int, int]
+    """What the cohorts' change counters said when the plan was made."""
+
+    @property
+    def dropped(self) -> list[int]:
+        """Cohorts in which nobody survives: their pages are dropped unread."""
+        return [cohort for cohort in self.condemned if not self.survivors[cohort]]
+
+    @property
+    def rewritten(self) -> list[int]:
+        """Cohorts whose pages are rewritten under a fresh key."""
+        return [cohort for cohort in self.condemned if self.survivors[cohort]]
+
+    @property
+    def condemned_count(self) -> int:
+        """How many record keys go."""
+        return sum(bits.bit_count() for bits in self.condemned.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """A staged version that passed the key-graph check."""
+
+    plan: Plan
+    base_version: int
+    base_master: str
+    version: int
+    report: GraphReport
+    pages: int
+    mirror_bytes: int
+
+
+def revisions_of(tx: Transaction, numbers: Mapping[int, int]) -> dict[int, int]:
+    """The change counters of some cohorts."""
+    rows = tx.execute(sa.select(cohorts.c.id, cohorts.c.revision))
+    return {row.id: row.revision for row in rows if row.id in numbers}
+
+
+def plan_tree(tx: Transaction, tree: Tree, listed: Mapping[int, int], spared: Mapping[int, int]) -> Plan:
+    """Work out who keeps a key, from the frozen list and those who may not be condemned now.
+
+    Survivors are whatever is not on the list: a slot given out, with a live key, and not condemned. Slots
+    never given out are no survivors; cohorts on a list are closed before, so no slot is given out meanwhile.
+    """
+    live = {
+        cohort: int.from_bytes(bitmap, "little")
+        for cohort, bitmap in keys.live_bitmaps(tx, tree, listed.keys()).items()
+    }
+    given_out = {
+        row.id: (1 << row.next_slot) - 1 for row in tx.execute(sa.select(cohorts.c.id, cohorts.c.next_slot))
+    }
+    condemned: dict[int, int] = {}
+    survivors: dict[int, int] = {}
+    for cohort, slots in listed.items():
+        doomed = slots & ~spared.get(cohort, 0) & live.get(cohort, 0)
+        if doomed:
+            condemned[cohort] = doomed
+            survivors[cohort] = live[cohort] & given_out[cohort] & ~doomed & ~_INDEX_BIT
+    return Plan(condemned, survivors, revisions_of(tx, listed))
+
+
+def _bitmap(bits: int) -> bytes:
+    return bits.to_bytes(_BITMAP_BYTES, "little")
+
+
+def stage_and_check(vault: Vault, tree: Tree, plan: Plan, new_master: str) -> Staging:
+    """Write the next version beside the current one, mirror it, read the mirror back and check that.
+
+    Raises:
+        KeyGraphError: the check refused it.
+        ObjectStoreError, CustodianError, CatalogueError: a service failed.
+    """
+    with vault.catalogue.write() as tx:
+        version = keys.take_version(tx, tree)
+    with vault.catalogue.read() as tx:
+        base = keys.current_root(tx, tree)
+        carried = keys.current_pages(tx, tree)
+        change = TreeChange(
+            rewritten={cohort: Rewrite(_bitmap(plan.survivors[cohort] | _INDEX_BIT)) for cohort in plan.rewritten},
+            dropped=plan.dropped,
+        )
+        with OpenTree.open(vault.vault_id, base, vault.custodian) as old:
+            staged = stage(
+                vault.vault_id,
+                old,
+                change,
+                page_loader(tx, tree),
+                tree=tree,
+                epoch=base.epoch + 1,
+                version=version,
+                master=new_master,
+                custodian=vault.custodian,
+            )
+            for cohort in plan.condemned:
+                carried.pop(cohort, None)
+            size = mirror.write(vault.bucket, vault.vault_id, staged, carried)
+            report = _check(vault, tx, old, base.master, staged, plan)
+    with vault.catalogue.write() as tx:
+        keys.save_staged(tx, staged.root, staged.pages)
+    return Staging(plan, base.version, base.master, version, report, len(staged.pages), size)
+
+
+def _check(
+    vault: Vault, tx: Transaction, old: OpenTree, old_master: str, staged: StagedTree, plan: Plan
+) -> GraphReport:
+    """Run the key-graph check on what the bucket gives back, not on what was meant to be there."""
+    tree = staged.root.tree
+    try:
+        seen = mirror.read_back(vault.bucket, vault.vault_id, tree, staged.root.version)
+    except SealBrokenError as broken:
+        message = "The mirror of the staged tree, as read back, is damaged."
+        raise KeyGraphError(message) from broken
+    if seen != staged:
+        message = "The mirror of the staged tree, as read back, is not what was written."
+        raise KeyGraphError(message)
+    pages = {page.cohort: page for page in seen.pages}
+    return check_graph(
+        vault.vault_id,
+        old,
+        old_master,
+        page_loader(tx, tree),
+        seen.root,
+        pages.__getitem__,
+        rewritten={
+            cohort: Verdict(_bitmap(plan.condemned[cohort]), _bitmap(plan.survivors[cohort]))
+            for cohort in plan.rewritten
+        },
+        dropped=plan.dropped,
+        custodian=vault.custodian,
+    )

@@ -1,0 +1,147 @@
+"""The vault at a glance, and what a destruction's record says."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from keystore import Tree
+
+from .catalogue import keys
+from .catalogue.destructions import Destruction, list_destructions, load, unfinished, unreclaimed
+from .catalogue.schema import cohorts, documents, hold_records, holds, record_states
+from .clock import civil_date
+from .context import Vault, current_policy
+
+__all__ = ["Status", "destruction_record", "destructions", "find_destruction", "status_of", "write_destruction_record"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Counts and dates; nothing about any one record."""
+
+    vault_id: str
+    now: datetime
+    time_zone: str
+    retention_months: int
+    records: dict[str, int]
+    documents: int
+    held: int
+    holds_in_force: int
+    due_now: int
+    next_due: str | None
+    epochs: dict[str, int]
+    cohorts: int
+    keystore_bytes: int
+    custodian: str
+    assurance: str
+    unfinished_destructions: list[str]
+    to_reclaim: int
+
+
+def status_of(vault: Vault) -> Status:
+    """Look at the catalogue."""
+    now = vault.clock.now()
+    with vault.catalogue.read() as tx:
+        policy = current_policy(tx)
+        today = civil_date(now, policy.zone)
+        states = {
+            str(state): int(count)
+            for state, count in tx.execute(
+                sa.select(record_states.c.state, sa.func.count()).group_by(record_states.c.state)
+            )
+        }
+        in_force = holds.c.released_at.is_(None)
+        held = tx.execute(
+            sa.select(sa.func.count(sa.distinct(hold_records.c.record_id)))
+            .join(holds, holds.c.id == hold_records.c.hold_id)
+            .where(in_force)
+        ).scalar_one()
+        retained = record_states.c.state == "retained"
+        due = tx.execute(
+            sa.select(sa.func.count()).select_from(record_states).where(retained, record_states.c.due_on <= today)
+        ).scalar_one()
+        next_due = tx.execute(
+            sa.select(sa.func.min(record_states.c.due_on)).where(retained, record_states.c.due_on > today)
+        ).scalar()
+        return Status(
+            vault_id=vault.vault_id.hex(),
+            now=now,
+            time_zone=policy.time_zone,
+            retention_months=policy.retention_months,
+            records=states,
+            documents=tx.execute(sa.select(sa.func.count()).select_from(documents)).scalar_one(),
+            held=held,
+            holds_in_force=tx.execute(sa.select(sa.func.count()).select_from(holds).where(in_force)).scalar_one(),
+            due_now=due,
+            next_due=next_due.isoformat() if next_due else None,
+            epochs={str(tree): keys.current_root(tx, tree).epoch for tree in Tree},
+            cohorts=tx.execute(
+                sa.select(sa.func.count()).select_from(cohorts).where(cohorts.c.condemned_by.is_(None))
+            ).scalar_one(),
+            keystore_bytes=sum(keys.page_bytes(tx, tree) for tree in Tree),
+            custodian=vault.custodian.uri,
+            assurance=vault.custodian.assurance.kind,
+            unfinished_destructions=[d.id for d in unfinished(tx)],
+            to_reclaim=len(unreclaimed(tx)),
+        )
+
+
+def destructions(vault: Vault) -> list[Destruction]:
+    """All destructions, oldest first."""
+    with vault.catalogue.read() as tx:
+        return list_destructions(tx)
+
+
+def find_destruction(vault: Vault, destruction_id: str) -> Destruction:
+    """One destruction; it must exist."""
+    with vault.catalogue.read() as tx:
+        return load(tx, destruction_id)
+
+
+def destruction_record(destruction: Destruction) -> dict[str, Any]:
+    """What was observed of a destruction, for people and machines. Not yet a signed certificate."""
+    observed = dict(destruction.observed)
+    return {
+        "format": "shredvault/destruction-record/v1",
+        "id": destruction.id,
+        "kind": destruction.kind,
+        "authority": destruction.authority,
+        "list_root": destruction.list_root.hex(),
+        "counts": {
+            "listed": destruction.listed,
+            "withdrawn": destruction.withdrawn,
+            "destroyed": destruction.condemned if destruction.completed_at else 0,
+            "not_listed": destruction.not_listed,
+        },
+        "times": {
+            step: at.isoformat() if (at := getattr(destruction, f"{step}_at")) else None
+            for step in ("frozen", "condemned", "fenced", "completed", "reclaimed", "abandoned")
+        },
+        "masters": {"destroyed": destruction.old_master, "new": destruction.new_master},
+        "observed": observed,
+        "cannot_prove": [
+            "Copies made outside the vault: a scanner's disk, a download by an authorised reader.",
+            "That nobody copied both the data and the old master before this destruction was complete.",
+        ],
+    }
+
+
+def write_destruction_record(folder: Path, destruction: Destruction) -> Path:
+    """Write a destruction's record as JSON into a folder, whole or not at all; return its path."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{destruction.kind}-{destruction.id}.json"
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(destruction_record(destruction), file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return path
