@@ -21,9 +21,20 @@ from .errors import (
 )
 from .graph import GraphReport, Verdict, check_graph
 from .page import COHORT_SLOTS, INDEX_SLOT, KeyPage, PageName, Tree, slots_of, slots_to_bitmap
-from .secret import KEY_BYTES, Key, fill_random, wipe
 from .sealing import CHUNK_BYTES, Opener, Sealer, context, derive_tag, open_sealed, seal, sealed_size
-from .tree import EVERY_SLOT, OpenTree, PageLoader, Rewrite, SealedPage, SealedRoot, StagedTree, TreeChange, found, stage
+from .secret import KEY_BYTES, Key, fill_random, wipe
+from .tree import (
+    EVERY_SLOT,
+    OpenTree,
+    PageLoader,
+    Rewrite,
+    SealedPage,
+    SealedRoot,
+    StagedTree,
+    TreeChange,
+    found,
+    stage,
+)
 
 __all__ = [
     "CHUNK_BYTES",

@@ -17,8 +17,8 @@ from enum import StrEnum
 from typing import Final, Self
 
 from .errors import SealBrokenError, WrongOrderError
-from .secret import KEY_BYTES, Key, fill_random, wipe
 from .sealing import CHUNK_BYTES, Opener, Sealer, context, sealed_size
+from .secret import KEY_BYTES, Key, fill_random, wipe
 
 __all__ = [
     "COHORT_SLOTS",
@@ -81,7 +81,7 @@ class PageName:
 
 
 def slots_of(bitmap: bytes) -> Iterator[int]:
-    """Yield the numbers of the set bits, ascending. Slot s is bit `s % 8` (least significant first) of byte `s // 8`."""
+    """Yield the numbers of the set bits, ascending. Slot s is bit `s % 8` of byte `s // 8`."""
     for index, byte in enumerate(bitmap):
         if byte:
             for bit in range(8):
@@ -161,9 +161,7 @@ class KeyPage:
             raise KeyError(slot)
         return Key.copy_of(self._view(slot))
 
-    def rewritten(
-        self, keep: bytes, put: Mapping[int, Key] | None = None, capacity: int | None = None
-    ) -> KeyPage:
+    def rewritten(self, keep: bytes, put: Mapping[int, Key] | None = None, capacity: int | None = None) -> KeyPage:
         """Copy this page, keeping only the live slots set in the bitmap `keep`, with `put` added or replaced.
 
         Runs of neighbouring kept keys are copied as blocks.
@@ -194,7 +192,7 @@ class KeyPage:
         if wanted & ~self._bitmap or wanted & ~other._bitmap:
             return False
         with self.rewritten(slots) as mine, other.rewritten(slots) as theirs:
-            return hmac.compare_digest(mine._keys, theirs._keys)
+            return hmac.compare_digest(mine._keys, theirs._keys)  # noqa: SLF001 - the same class
 
     def seal(self, name: PageName, page_key: Key) -> bytearray:
         """Seal this page under its own key. A page key seals exactly one version of one page."""
@@ -225,9 +223,7 @@ class KeyPage:
         try:
             count = opener.update_into(sealed, keys)
             trailer = opener.finish()
-            level, capacity, bitmap = _read_trailer(trailer, count)
-            if level != name.level:
-                raise SealBrokenError
+            level, capacity, bitmap = _read_trailer(trailer, count, name.level)
         except SealBrokenError:
             wipe(keys)
             raise
@@ -263,7 +259,7 @@ def _runs(bits: int) -> Iterator[tuple[int, int]]:
         bits &= ~(((1 << length) - 1) << first)
 
 
-def _read_trailer(trailer: bytes, area: int) -> tuple[int, int, bytes]:
+def _read_trailer(trailer: bytes, area: int, expected_level: int) -> tuple[int, int, bytes]:
     """Check the layout of an opened page; every deviation is the same opaque error."""
     if len(trailer) < _TRAILER.size:
         raise SealBrokenError
@@ -273,6 +269,7 @@ def _read_trailer(trailer: bytes, area: int) -> tuple[int, int, bytes]:
     if (
         magic != _MAGIC
         or page_format != _FORMAT
+        or level != expected_level
         or len(bitmap) != (capacity + 7) // 8
         or number >> capacity
         or number.bit_count() != live

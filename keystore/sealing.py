@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from .errors import SealBrokenError, WrongOrderError
-from .secret import Key, wipe
+from .secret import Key
 
 __all__ = ["CHUNK_BYTES", "Opener", "Sealer", "context", "derive_tag", "open_sealed", "seal", "sealed_size"]
 

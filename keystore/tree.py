@@ -22,8 +22,8 @@ from typing import Final, Self
 from .custodians import Custodian
 from .errors import SealBrokenError, TreeFullError, WrongOrderError
 from .page import COHORT_SLOTS, MAX_COHORTS, ROOT_PAGE, KeyPage, PageName, Tree, slots_of, slots_to_bitmap
-from .secret import Key
 from .sealing import context
+from .secret import Key
 
 __all__ = [
     "EVERY_SLOT",
@@ -127,9 +127,7 @@ class OpenTree:
         bound_to = root_context(vault_id, root.tree, root.epoch, root.version)
         root_key = custodian.unwrap(root.master, root.wrapped_key, bound_to)
         try:
-            page = KeyPage.open(
-                PageName(vault_id, root.tree, ROOT_PAGE, root.version), root_key, root.sealed_page
-            )
+            page = KeyPage.open(PageName(vault_id, root.tree, ROOT_PAGE, root.version), root_key, root.sealed_page)
         except SealBrokenError:
             root_key.wipe()
             raise

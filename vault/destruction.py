@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -259,9 +259,7 @@ def _close_cohorts(tx: Transaction, listed: Mapping[int, int], now: datetime) ->
         tx.execute(sa.update(cohorts).where(cohorts.c.id == cohort).values(closed_at=now))
 
 
-def _spared(
-    tx: Transaction, vault: Vault, destruction: Destruction, among: Mapping[int, int]
-) -> dict[int, int]:
+def _spared(tx: Transaction, vault: Vault, destruction: Destruction, among: Mapping[int, int]) -> dict[int, int]:
     """Slots of listed cohorts whose records may not be condemned now (or whose held copy may not go)."""
     spared: dict[int, int] = {}
     if destruction.hold_id is None:
@@ -296,9 +294,7 @@ def _condemn(vault: Vault, destruction: Destruction, listed: Mapping[int, int], 
         if changed and not _same_verdicts(tx, vault, destruction, changed, plan):
             tx.rollback()
             return False
-        if not keys.switch(
-            tx, destruction.tree, base=staging.base_version, to=staging.version, dropped=plan.dropped
-        ):
+        if not keys.switch(tx, destruction.tree, base=staging.base_version, to=staging.version, dropped=plan.dropped):
             tx.rollback()
             return False
         if destruction.tree is Tree.ACTIVE:

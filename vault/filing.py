@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from keystore import COHORT_SLOTS, OpenTree, Tree, TreeChange
+from keystore import COHORT_SLOTS, MasterGoneError, OpenTree, Tree, TreeChange
 
 from .access import Caller, Role
 from .catalogue import Transaction, keys
@@ -118,44 +118,44 @@ def _take_slot(
     """Put a record into the open cohort of its date; None when the cohort or the key was taken meanwhile."""
     with vault.catalogue.read() as tx:
         cohort = _open_cohort(tx, due)
-        if cohort is None:
-            page = None
-        else:
+        if cohort is not None:
             root, page = keys.current_root(tx, Tree.ACTIVE), keys.load_page(tx, Tree.ACTIVE, cohort)
-    if cohort is None or page is None:
+    if cohort is None:
         _new_cohort(vault, due)
         return None
-    with OpenTree.open(vault.vault_id, root, vault.custodian) as tree, tree.page(page) as cohort_page:
-        with vault.catalogue.write() as tx:
-            slot = tx.execute(
-                sa.update(cohorts)
-                .where(cohorts.c.id == cohort, cohorts.c.closed_at.is_(None), cohorts.c.next_slot < COHORT_SLOTS)
-                .values(next_slot=cohorts.c.next_slot + 1)
-                .returning(cohorts.c.next_slot - 1)
-            ).scalar()
-            taken = tx.execute(sa.select(records.c.id).where(records.c.idempotency_hash == key_hash)).scalar()
-            if slot is None or taken is not None:
-                tx.rollback()
-                return None
-            receipt = _new_receipt()
-            record_id = RecordId(new_id())
-            with cohort_page.key(slot) as key:
-                sheet = Sheet(applicant, receipt).seal(key, vault.vault_id, record_id)
-                tag = body_tag(key, record_id, digest)
-            tx.execute(
-                sa.insert(records).values(
-                    id=record_id,
-                    cohort_id=cohort,
-                    slot=slot,
-                    policy_version=policy.version,
-                    opened_at=now,
-                    opened_by=caller.token_id,
-                    idempotency_hash=key_hash,
-                    body_tag=tag,
-                    receipt_hash=hashlib.sha256(receipt.encode()).digest(),
-                    sheet=sheet,
-                )
+    record_id, receipt = RecordId(new_id()), _new_receipt()
+    try:
+        tree = OpenTree.open(vault.vault_id, root, vault.custodian)
+    except MasterGoneError:
+        return None
+    with tree, tree.page(page) as cohort_page, vault.catalogue.write() as tx:
+        slot = tx.execute(
+            sa.update(cohorts)
+            .where(cohorts.c.id == cohort, cohorts.c.closed_at.is_(None), cohorts.c.next_slot < COHORT_SLOTS)
+            .values(next_slot=cohorts.c.next_slot + 1)
+            .returning(cohorts.c.next_slot - 1)
+        ).scalar()
+        taken = tx.execute(sa.select(records.c.id).where(records.c.idempotency_hash == key_hash)).scalar()
+        if slot is None or taken is not None:
+            tx.rollback()
+            return None
+        with cohort_page.key(slot) as key:
+            sheet = Sheet(applicant, receipt).seal(key, vault.vault_id, record_id)
+            tag = body_tag(key, record_id, digest)
+        tx.execute(
+            sa.insert(records).values(
+                id=record_id,
+                cohort_id=cohort,
+                slot=slot,
+                policy_version=policy.version,
+                opened_at=now,
+                opened_by=caller.token_id,
+                idempotency_hash=key_hash,
+                body_tag=tag,
+                receipt_hash=hashlib.sha256(receipt.encode()).digest(),
+                sheet=sheet,
             )
+        )
     return Opened(record_id, receipt, repeated=False)
 
 

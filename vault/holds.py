@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -98,7 +98,7 @@ def _sort_out(tx: Transaction, record_ids: Iterable[str]) -> tuple[dict[str, int
     living: dict[str, int] = {}
     answers: dict[str, str] = {}
     for record_id in dict.fromkeys(record_ids):
-        row: sa.Row[Any] | None = None
+        row = None
         if is_id(record_id):
             row = tx.execute(
                 sa.select(record_states.c.cohort_id, record_states.c.destruction_id).where(
@@ -123,7 +123,7 @@ def copy_held_keys(vault: Vault) -> int:
     copied = 0
     borrowed: list[Key] = []
 
-    def plan(tx: Transaction, held: OpenTree) -> TreeChange:
+    def plan(tx: Transaction, _: OpenTree) -> TreeChange:
         nonlocal copied
         missing = _missing_copies(tx)
         copied = sum(len(slots) for slots in missing.values())
@@ -137,7 +137,12 @@ def copy_held_keys(vault: Vault) -> int:
         return TreeChange(rewritten=rewrites)
 
     try:
-        grow(vault, Tree.HELD, plan, lambda tx: note(tx, vault.clock.now(), "held keys copied", "held", {"keys": copied}))
+        grow(
+            vault,
+            Tree.HELD,
+            plan,
+            lambda tx: note(tx, vault.clock.now(), "held keys copied", "held", {"keys": copied}),
+        )
     finally:
         for key in borrowed:
             key.wipe()
@@ -160,9 +165,7 @@ def _missing_copies(tx: Transaction) -> dict[int, list[int]]:
     return missing
 
 
-def release_hold(
-    vault: Vault, hold_id: str, authority: str, progress: Progress = lambda _: None
-) -> Destruction:
+def release_hold(vault: Vault, hold_id: str, authority: str, progress: Progress = lambda _: None) -> Destruction:
     """Release a hold: the held copies that no other hold protects die with the held tree's old master.
 
     Until that is condemned the hold protects. Records fall under their old due dates again.

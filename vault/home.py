@@ -199,11 +199,9 @@ def open_vault(path: Path, clock: Clock | None = None) -> Iterator[Vault]:
         with catalogue.read() as tx:
             vault_id = tx.execute(sa.select(vaults.c.vault_id)).scalar()
         if vault_id is None or vault_id.hex() != home.settings["vault_id"]:
-            message = f"The vault in {path} was not founded to the end, or its catalogue is another vault's; run `shredvault init`."
+            message = f"The catalogue in {path} is unfinished or another vault's; run `shredvault init` again."
             raise HomeError(message)
-        yield Vault(
-            vault_id, catalogue, bucket, custodian, clock or SystemClock(), path / "destruction.lock"
-        )
+        yield Vault(vault_id, catalogue, bucket, custodian, clock or SystemClock(), path / "destruction.lock")
 
 
 @contextmanager

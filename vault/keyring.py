@@ -1,4 +1,4 @@
-"""Uses the key trees: fetches record keys, and makes changes that destroy nothing (opening cohorts, copying held keys).
+"""Uses the key trees: fetches record keys, and makes the changes that destroy nothing (see `grow`).
 
 No key is kept between calls, so there is nothing to forget when a tree changes.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from keystore import Key, MasterGoneError, OpenTree, SealedPage, Tree, TreeChange, stage
+from keystore import Key, MasterGoneError, OpenTree, SealedPage, StagedTree, Tree, TreeChange, stage
 
 from . import mirror
 from .catalogue import Transaction, keys
@@ -74,30 +74,41 @@ def grow(
         BusyError: the tree kept changing.
     """
     for _ in range(TRIES):
-        with vault.catalogue.write() as tx:
-            version = keys.take_version(tx, tree)
-        with vault.catalogue.read() as tx:
-            base = keys.current_root(tx, tree)
-            with OpenTree.open(vault.vault_id, base, vault.custodian) as opened:
-                change = plan(tx, opened)
-                staged = stage(
-                    vault.vault_id,
-                    opened,
-                    change,
-                    page_loader(tx, tree),
-                    tree=tree,
-                    epoch=base.epoch,
-                    version=version,
-                    master=base.master,
-                    custodian=vault.custodian,
-                )
-            carried = keys.current_pages(tx, tree)
-        for page in staged.pages:
-            carried.pop(page.cohort, None)
+        try:
+            base_version, staged, carried = _stage(vault, tree, plan)
+        except MasterGoneError:
+            # A master may die between the reading of a root and its use: then there is a newer root.
+            continue
         mirror.write(vault.bucket, vault.vault_id, staged, carried)
         with vault.catalogue.write() as tx:
-            if keys.switch_if_current(tx, staged, base=base.version):
+            if keys.switch_if_current(tx, staged, base=base_version):
                 commit(tx)
                 return
     message = "The key tree is being changed by others; try again."
     raise BusyError(message)
+
+
+def _stage(
+    vault: Vault, tree: Tree, plan: Callable[[Transaction, OpenTree], TreeChange]
+) -> tuple[int, StagedTree, dict[int, int]]:
+    """Stage a change on the current version: (that version, what was staged, the page versions it carries over)."""
+    with vault.catalogue.write() as tx:
+        version = keys.take_version(tx, tree)
+    with vault.catalogue.read() as tx:
+        base = keys.current_root(tx, tree)
+        with OpenTree.open(vault.vault_id, base, vault.custodian) as opened:
+            staged = stage(
+                vault.vault_id,
+                opened,
+                plan(tx, opened),
+                page_loader(tx, tree),
+                tree=tree,
+                epoch=base.epoch,
+                version=version,
+                master=base.master,
+                custodian=vault.custodian,
+            )
+        carried = keys.current_pages(tx, tree)
+    for page in staged.pages:
+        carried.pop(page.cohort, None)
+    return base.version, staged, carried

@@ -66,19 +66,17 @@ def unpack(vault_id: bytes, blob: bytes) -> tuple[StagedTree, dict[int, int]]:
     """
     view = memoryview(blob)
     try:
-        if view[: len(_MAGIC)] != _MAGIC:
+        if bytes(view[: len(_MAGIC)]) != _MAGIC:
             raise SealBrokenError
         offset = len(_MAGIC)
-        found_id, code, epoch, version, master, key_size, page_size, carried_count, page_count = (
-            _HEAD.unpack_from(view, offset)
+        found_id, code, epoch, version, master, key_size, page_size, carried_count, page_count = _HEAD.unpack_from(
+            view, offset
         )
         offset += _HEAD.size
         tree = next((tree for tree, known in _TREE_CODE.items() if known == code), None)
         if found_id != vault_id or tree is None:
             raise SealBrokenError
-        carried = dict(
-            _INDEX.unpack_from(view, offset + number * _INDEX.size) for number in range(carried_count)
-        )
+        carried = dict(_INDEX.unpack_from(view, offset + number * _INDEX.size) for number in range(carried_count))
         offset += carried_count * _INDEX.size
         heads = [_PAGE.unpack_from(view, offset + number * _PAGE.size) for number in range(page_count)]
         offset += page_count * _PAGE.size

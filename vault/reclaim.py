@@ -20,6 +20,7 @@ from .catalogue.destructions import Destruction, unreclaimed, update
 from .catalogue.schema import cohorts, documents, records, tree_pages, trees
 from .context import Vault, note
 from .filing import manifest_name
+from .ids import RecordId
 from .uploads import DOCUMENT_PREFIX
 
 __all__ = ["reclaim", "sweep_litter"]
@@ -59,9 +60,10 @@ def _batches(vault: Vault, destruction: Destruction) -> Iterator[list[str]]:
     if destruction.tree is not Tree.ACTIVE:
         return
     by_row = records.c.condemned_by == destruction.id
-    by_cohort = records.c.cohort_id.in_(
-        sa.select(cohorts.c.id).where(cohorts.c.condemned_by == destruction.id)
-    ) & ~records.c.spared
+    by_cohort = (
+        records.c.cohort_id.in_(sa.select(cohorts.c.id).where(cohorts.c.condemned_by == destruction.id))
+        & ~records.c.spared
+    )
     while True:
         with vault.catalogue.read() as tx:
             query = sa.select(records.c.id).where(~records.c.reclaimed, by_row | by_cohort).limit(_BATCH)
@@ -73,10 +75,8 @@ def _batches(vault: Vault, destruction: Destruction) -> Iterator[list[str]]:
 
 def _reclaim_batch(vault: Vault, batch: list[str]) -> None:
     with vault.catalogue.read() as tx:
-        objects = list(
-            tx.execute(sa.select(documents.c.object_name).where(documents.c.record_id.in_(batch))).scalars()
-        )
-    names = objects + [manifest_name(record_id) for record_id in batch]
+        objects = list(tx.execute(sa.select(documents.c.object_name).where(documents.c.record_id.in_(batch))).scalars())
+    names = objects + [manifest_name(RecordId(record_id)) for record_id in batch]
     vault.bucket.delete_every_version(names)
     with vault.catalogue.write() as tx:
         tx.execute(sa.delete(documents).where(documents.c.record_id.in_(batch)))

@@ -55,12 +55,8 @@ class Test:
 
     def verdict(self) -> sa.ColumnElement[str]:
         """The verdict on a row of `records` joined with `cohorts`."""
-        if self.cause is Cause.SWEEP:
-            completed = ((records.c.due_on <= self.today, Verdict.DUE),)
-            otherwise = Verdict.NOT_DUE
-        else:
-            completed = ()
-            otherwise = Verdict.ORDERED
+        sweep = self.cause is Cause.SWEEP
+        due = records.c.due_on <= self.today if sweep else sa.true()
         alive = records.c.condemned_by.is_(None) & (records.c.spared | cohorts.c.condemned_by.is_(None))
         given_up = records.c.completed_at.is_(None) & (records.c.opened_at < self.given_up_before)
         return sa.case(
@@ -68,8 +64,8 @@ class Test:
             (_is_held(), Verdict.HELD),
             (given_up, Verdict.GIVEN_UP),
             (records.c.completed_at.is_(None), Verdict.RECEIVING),
-            *completed,
-            else_=otherwise,
+            (due, Verdict.DUE if sweep else Verdict.ORDERED),
+            else_=Verdict.NOT_DUE,
         )
 
     def candidates(self) -> sa.ColumnElement[bool]:

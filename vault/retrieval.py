@@ -23,7 +23,16 @@ from .keyring import record_key
 from .objects import ObjectNotFound
 from .sheets import Sheet, Slip, document_context, name_tag
 
-__all__ = ["DamagedError", "DocumentLine", "DocumentReading", "Purpose", "PurposeError", "RecordView", "read_document", "read_record"]
+__all__ = [
+    "DamagedError",
+    "DocumentLine",
+    "DocumentReading",
+    "Purpose",
+    "PurposeError",
+    "RecordView",
+    "read_document",
+    "read_record",
+]
 
 READ_BYTES: Final = 256 * 1024
 """Sealed bytes fetched at a time."""
@@ -107,9 +116,7 @@ def read_record(vault: Vault, caller: Caller, record_id: str, purpose: str | Non
     return RecordView(row.id, row.state, sheet.applicant, row.opened_at, row.completed_at, row.due_on, lines)
 
 
-def read_document(
-    vault: Vault, caller: Caller, record_id: str, name: str, purpose: str | None
-) -> DocumentReading:
+def read_document(vault: Vault, caller: Caller, record_id: str, name: str, purpose: str | None) -> DocumentReading:
     """Begin to read a document. The read is on record when this returns.
 
     Raises:

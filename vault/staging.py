@@ -22,7 +22,6 @@ from keystore import (
     TreeChange,
     Verdict,
     check_graph,
-    slots_to_bitmap,
     stage,
 )
 
@@ -92,9 +91,7 @@ def plan_tree(tx: Transaction, tree: Tree, listed: Mapping[int, int], spared: Ma
         cohort: int.from_bytes(bitmap, "little")
         for cohort, bitmap in keys.live_bitmaps(tx, tree, listed.keys()).items()
     }
-    given_out = {
-        row.id: (1 << row.next_slot) - 1 for row in tx.execute(sa.select(cohorts.c.id, cohorts.c.next_slot))
-    }
+    given_out = {row.id: (1 << row.next_slot) - 1 for row in tx.execute(sa.select(cohorts.c.id, cohorts.c.next_slot))}
     condemned: dict[int, int] = {}
     survivors: dict[int, int] = {}
     for cohort, slots in listed.items():

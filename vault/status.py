@@ -19,7 +19,14 @@ from .catalogue.schema import cohorts, documents, hold_records, holds, record_st
 from .clock import civil_date
 from .context import Vault, current_policy
 
-__all__ = ["Status", "destruction_record", "destructions", "find_destruction", "status_of", "write_destruction_record"]
+__all__ = [
+    "Status",
+    "destruction_record",
+    "destructions",
+    "find_destruction",
+    "status_of",
+    "write_destruction_record",
+]
 
 
 @dataclass(frozen=True, slots=True)

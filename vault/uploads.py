@@ -94,7 +94,7 @@ def begin_upload(
 
 
 class Upload:
-    """Legal order: `add` for each chunk, with `send_part` whenever `part_is_full`; then `finish`. Or `abort`, any time."""
+    """Legal order: `add` each chunk, `send_part` whenever `part_is_full`, then `finish`. Or `abort`, any time."""
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from ..secret import Key
+from keystore.secret import Key
 
 __all__ = ["Assurance", "Custodian", "MasterState"]
 

@@ -18,14 +18,15 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ..errors import (
+from keystore.errors import (
     CustodianError,
     CustodianUnavailableError,
     MasterExistsError,
     MasterGoneError,
     SealBrokenError,
 )
-from ..secret import KEY_BYTES, Key
+from keystore.secret import KEY_BYTES, Key
+
 from .contract import Assurance, MasterState
 
 __all__ = ["FileCustodian"]
@@ -119,9 +120,7 @@ class FileCustodian:
         buffer = bytearray(KEY_BYTES)
         with self._master(name) as master:
             try:
-                AESGCM(master.reveal()).decrypt_into(
-                    wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], bound_to, buffer
-                )
+                AESGCM(master.reveal()).decrypt_into(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], bound_to, buffer)
             except InvalidTag as broken:
                 raise SealBrokenError from broken
         return Key(buffer)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from ..errors import CustodianError
+from keystore.errors import CustodianError
+
 from .contract import Custodian
 from .file import FileCustodian
 

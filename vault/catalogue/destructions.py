@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from keystore import Tree
+from vault.ids import DestructionId
 
-from ..ids import DestructionId
 from .engine import Transaction
 from .schema import cohorts, destruction_lists, destructions, hold_records, holds, records
 
@@ -59,14 +59,18 @@ class Destruction:
 
 
 def _made(row: sa.Row[Any]) -> Destruction:
-    return Destruction(**dict(row._mapping) | {"tree": Tree(row.tree), "id": DestructionId(row.id)})
+    return Destruction(**row._asdict() | {"tree": Tree(row.tree), "id": DestructionId(row.id)})
 
 
 def insert_destruction(tx: Transaction, slots: Mapping[int, int], **columns: Any) -> None:
     """Store a frozen list: the destruction and, for each cohort, a bitmap (given as an integer) of slots."""
     tx.execute(sa.insert(destructions).values(**columns))
     rows = [
-        {"destruction_id": columns["id"], "cohort_id": cohort, "slots": bits.to_bytes(_BITMAP_BYTES, "little")}
+        {
+            "destruction_id": columns["id"],
+            "cohort_id": cohort,
+            "slots": bits.to_bytes(_BITMAP_BYTES, "little"),
+        }
         for cohort, bits in slots.items()
     ]
     if rows:
@@ -91,9 +95,7 @@ def load_list(tx: Transaction, destruction_id: str) -> dict[int, int]:
 
 def unfinished(tx: Transaction) -> list[Destruction]:
     """Destructions that were frozen, and neither completed nor undone."""
-    query = sa.select(destructions).where(
-        destructions.c.completed_at.is_(None), destructions.c.abandoned_at.is_(None)
-    )
+    query = sa.select(destructions).where(destructions.c.completed_at.is_(None), destructions.c.abandoned_at.is_(None))
     return [_made(row) for row in tx.execute(query.order_by(destructions.c.frozen_at))]
 
 
@@ -110,15 +112,11 @@ def update(tx: Transaction, destruction_id: str, **columns: Any) -> None:
     tx.execute(sa.update(destructions).where(destructions.c.id == destruction_id).values(**columns))
 
 
-def condemn(
-    tx: Transaction, destruction_id: str, condemned: Mapping[int, int], survivors: Mapping[int, int]
-) -> None:
+def condemn(tx: Transaction, destruction_id: str, condemned: Mapping[int, int], survivors: Mapping[int, int]) -> None:
     """Mark the condemned. Where most of a cohort dies, the cohort is marked and its survivors are spared;
     where few die, they are marked one by one. So the work never grows with the records of whole cohorts.
     """  # noqa: D205
-    fresh = set(
-        tx.execute(sa.select(cohorts.c.id).where(cohorts.c.condemned_by.is_(None))).scalars()
-    )
+    fresh = set(tx.execute(sa.select(cohorts.c.id).where(cohorts.c.condemned_by.is_(None))).scalars())
     whole = [c for c in condemned if c in fresh and condemned[c].bit_count() > survivors[c].bit_count()]
     single = set(condemned) - set(whole)
     spared = [{"c": cohort, "s": slot} for cohort in whole for slot in _slots(survivors[cohort])]

@@ -93,12 +93,13 @@ def live_bitmaps(tx: Transaction, tree: Tree, cohorts: Collection[int]) -> dict[
 
 def take_version(tx: Transaction, tree: Tree) -> int:
     """Give out a version number, once ever."""
-    return tx.execute(
+    version = tx.execute(
         sa.update(trees)
         .where(trees.c.tree == tree)
         .values(next_version=trees.c.next_version + 1)
         .returning(trees.c.next_version - 1)
     ).scalar_one()
+    return int(version)
 
 
 def save_staged(tx: Transaction, root: SealedRoot, pages: Iterable[SealedPage]) -> None:
@@ -115,7 +116,13 @@ def save_staged(tx: Transaction, root: SealedRoot, pages: Iterable[SealedPage]) 
         },
     )
     rows = [
-        {"tree": page.tree, "cohort_id": page.cohort, "version": page.version, "live": page.live, "sealed": page.sealed}
+        {
+            "tree": page.tree,
+            "cohort_id": page.cohort,
+            "version": page.version,
+            "live": page.live,
+            "sealed": page.sealed,
+        }
         for page in pages
     ]
     if rows:
@@ -156,9 +163,7 @@ def forget_superseded(tx: Transaction, tree: Tree) -> None:
     """Remove roots and pages that no reader uses any more. No destruction: their master is dead already."""
     current = tx.execute(sa.select(trees.c.version).where(trees.c.tree == tree)).scalar_one()
     dead = sa.select(masters.c.name).where(masters.c.destroyed_at.is_not(None))
-    tx.execute(
-        sa.delete(roots).where(roots.c.tree == tree, roots.c.version < current, roots.c.master.in_(dead))
-    )
+    tx.execute(sa.delete(roots).where(roots.c.tree == tree, roots.c.version < current, roots.c.master.in_(dead)))
     oldest = tx.execute(sa.select(sa.func.min(roots.c.version)).where(roots.c.tree == tree)).scalar_one()
     used = sa.exists(
         sa.select(sa.literal(1)).where(
@@ -167,18 +172,14 @@ def forget_superseded(tx: Transaction, tree: Tree) -> None:
             tree_pages.c.version == sealed_pages.c.version,
         )
     )
-    tx.execute(
-        sa.delete(sealed_pages).where(sealed_pages.c.tree == tree, sealed_pages.c.version < oldest, ~used)
-    )
+    tx.execute(sa.delete(sealed_pages).where(sealed_pages.c.tree == tree, sealed_pages.c.version < oldest, ~used))
 
 
 def forget_staged(tx: Transaction, master: str) -> list[tuple[Tree, int]]:
     """Remove every root and page staged under a master that never became current; return (tree, version)."""
     gone = [
         (Tree(row.tree), row.version)
-        for row in tx.execute(
-            sa.delete(roots).where(roots.c.master == master).returning(roots.c.tree, roots.c.version)
-        )
+        for row in tx.execute(sa.delete(roots).where(roots.c.master == master).returning(roots.c.tree, roots.c.version))
     ]
     for tree, version in gone:
         tx.execute(sa.delete(sealed_pages).where(sealed_pages.c.tree == tree, sealed_pages.c.version == version))
@@ -187,9 +188,7 @@ def forget_staged(tx: Transaction, master: str) -> list[tuple[Tree, int]]:
 
 def plan_master(tx: Transaction, name: str, tree: Tree, epoch: int, custodian: str, now: datetime) -> None:
     """Write down a master's name before it is made, so that it can always be found and destroyed."""
-    tx.execute(
-        sa.insert(masters).values(name=name, tree=tree, epoch=epoch, custodian=custodian, planned_at=now)
-    )
+    tx.execute(sa.insert(masters).values(name=name, tree=tree, epoch=epoch, custodian=custodian, planned_at=now))
 
 
 def master_destroyed(tx: Transaction, name: str, now: datetime) -> None:
@@ -218,12 +217,14 @@ def page_bytes(tx: Transaction, tree: Tree) -> int:
             sa.func.coalesce(
                 sa.func.sum(sa.func.length(sealed_pages.c.sealed) + sa.func.length(sealed_pages.c.live)), 0
             )
-        ).join(
+        )
+        .join(
             tree_pages,
             (tree_pages.c.tree == sealed_pages.c.tree)
             & (tree_pages.c.cohort_id == sealed_pages.c.cohort_id)
             & (tree_pages.c.version == sealed_pages.c.version),
-        ).where(sealed_pages.c.tree == tree)
+        )
+        .where(sealed_pages.c.tree == tree)
     ).scalar_one()
     return int(pages) + len(root.sealed_page) + len(root.wrapped_key)
 

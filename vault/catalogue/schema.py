@@ -1,4 +1,4 @@
-"""The tables. Facts are stored; states follow from facts (view `record_states`), so no state can contradict them.
+"""The tables. Facts are stored; states follow from them (view `record_states`), so no state can contradict a fact.
 
 Nothing personal stands in a clear column: names, file names, types, sizes and numbers are in sealed blobs
 (`sheet`, `slip`). The schema itself enforces what may change (triggers in the migrations).

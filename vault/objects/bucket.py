@@ -58,9 +58,7 @@ class Bucket:
             self._create()
         if versioned and self._versioning() != "Enabled":
             with wall():
-                self._s3.put_bucket_versioning(
-                    Bucket=self._name, VersioningConfiguration={"Status": "Enabled"}
-                )
+                self._s3.put_bucket_versioning(Bucket=self._name, VersioningConfiguration={"Status": "Enabled"})
             if self._versioning() != "Enabled":
                 raise ObjectStoreMisbehaved("Versioning of the bucket was turned on and is not on.")
 
@@ -114,9 +112,7 @@ class Bucket:
         """
         with self.open(name) as reader:
             if reader.size > limit:
-                raise ObjectStoreMisbehaved(
-                    "The object is longer than anything that belongs under such a name."
-                )
+                raise ObjectStoreMisbehaved("The object is longer than anything that belongs under such a name.")
             content = bytearray(reader.size)
             view, at = memoryview(content), 0
             while at < reader.size:
@@ -145,9 +141,7 @@ class Bucket:
                 for entry in page.get(kind, ()):
                     yield Version(entry["Key"], entry.get("VersionId") or "null", is_marker)
 
-    def delete_every_version(
-        self, names: Iterable[str], *, done: Callable[[int], object] = lambda _names: None
-    ) -> int:
+    def delete_every_version(self, names: Iterable[str], *, done: Callable[[int], object] = lambda _names: None) -> int:
         """Delete every version and delete marker of exactly these names; how many there were.
 
         Finished when it has been read back that nothing is left of a batch; `done` is then called with the
@@ -168,9 +162,7 @@ class Bucket:
                 for start in range(0, len(found), DELETIONS_PER_REQUEST_MAX):
                     self._delete(found[start : start + DELETIONS_PER_REQUEST_MAX])
                 if found and (left := versions_of(batch)):
-                    raise ObjectStoreMisbehaved(
-                        f"{len(left)} of {len(found)} versions are there after their deletion."
-                    )
+                    raise ObjectStoreMisbehaved(f"{len(left)} of {len(found)} versions are there after their deletion.")
                 deleted += len(found)
                 done(len(batch))
         return deleted
@@ -194,14 +186,10 @@ class Bucket:
         for upload in chosen:
             try:
                 with wall():
-                    self._s3.abort_multipart_upload(
-                        Bucket=self._name, Key=upload.name, UploadId=upload.upload_id
-                    )
+                    self._s3.abort_multipart_upload(Bucket=self._name, Key=upload.name, UploadId=upload.upload_id)
             except ObjectNotFound:
                 continue  # completed or aborted by its owner since the listing
-        if chosen and (
-            left := {u.upload_id for u in chosen} & {u.upload_id for u in self.unfinished(prefix)}
-        ):
+        if chosen and (left := {u.upload_id for u in chosen} & {u.upload_id for u in self.unfinished(prefix)}):
             raise ObjectStoreMisbehaved(
                 f"{len(left)} of {len(chosen)} unfinished uploads are there after their abortion."
             )

@@ -108,9 +108,7 @@ def wall() -> Iterator[None]:
     except (boto.ReadTimeoutError, boto.ConnectTimeoutError, raw.TimeoutError, TimeoutError) as error:
         raise ObjectStoreUnavailable("The object store did not answer in time.") from error
     except boto.SSLError as error:
-        raise ObjectStoreUnavailable(
-            "No trusted TLS connection to the object store could be made."
-        ) from error
+        raise ObjectStoreUnavailable("No trusted TLS connection to the object store could be made.") from error
     except (boto.ResponseStreamingError, boto.IncompleteReadError, raw.HTTPError) as error:
         raise ObjectStoreUnavailable("The object store broke off in the middle of a body.") from error
     except (boto.HTTPClientError, boto.ConnectionError, OSError) as error:

@@ -13,10 +13,8 @@ def _forbid(name: str, event: str, table: str, when: str, message: str) -> str:
 def _bump(name: str, event: str, table: str, cohorts: str, when: str = "") -> str:
     """Count every change that may matter to a frozen list, per cohort: the condemning transaction compares."""
     condition = f"WHEN {when} " if when else ""
-    return (
-        f"CREATE TRIGGER {name} AFTER {event} ON {table} {condition}BEGIN "
-        f"UPDATE cohorts SET revision = revision + 1 WHERE id IN ({cohorts}); END"
-    )
+    count = "UPDATE cohorts SET revision = revision + 1"
+    return f"CREATE TRIGGER {name} AFTER {event} ON {table} {condition}BEGIN {count} WHERE id IN ({cohorts}); END"
 
 
 _ACTIVE_HOLD = "FROM hold_records hr JOIN holds h ON h.id = hr.hold_id AND h.released_at IS NULL"
@@ -169,9 +167,7 @@ STATEMENTS = (
         "the steps of a destruction are taken once",
     ),
     _bump("cohort_counts_filing", "INSERT", "records", "NEW.cohort_id"),
-    _bump(
-        "cohort_counts_changes", "UPDATE OF completed_at, condemned_by, spared", "records", "NEW.cohort_id"
-    ),
+    _bump("cohort_counts_changes", "UPDATE OF completed_at, condemned_by, spared", "records", "NEW.cohort_id"),
     _bump("cohort_counts_holds", "INSERT", "hold_records", "NEW.cohort_id"),
     _bump(
         "cohort_counts_releases",

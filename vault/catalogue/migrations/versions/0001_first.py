@@ -163,9 +163,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "cohorts",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("due_on", sa.Date(), nullable=False),
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
@@ -209,20 +207,20 @@ def upgrade() -> None:
         sa.Column("receipt_hash", sa.LargeBinary(length=32), nullable=True),
         sa.Column("sheet", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint(
-            "(completed_at IS NULL AND due_on IS NULL) OR (completed_at IS NOT NULL AND (due_on IS NOT NULL OR reclaimed))",
+            "(completed_at IS NULL AND due_on IS NULL) "
+            "OR (completed_at IS NOT NULL AND (due_on IS NOT NULL OR reclaimed))",
             name=op.f("ck_records_completed_is_due"),
         ),
         sa.CheckConstraint(
-            "reclaimed = (sheet IS NULL) AND (NOT reclaimed OR (opened_by IS NULL AND body_tag IS NULL AND receipt_hash IS NULL AND due_on IS NULL))",
+            "reclaimed = (sheet IS NULL) AND (NOT reclaimed OR (opened_by IS NULL AND body_tag IS NULL "
+            "AND receipt_hash IS NULL AND due_on IS NULL))",
             name=op.f("ck_records_reclaimed_is_bare"),
         ),
         sa.CheckConstraint("slot BETWEEN 1 AND 1023", name=op.f("ck_records_slot")),
         sa.ForeignKeyConstraint(["cohort_id"], ["cohorts.id"], name=op.f("fk_records_cohort_id")),
         sa.ForeignKeyConstraint(["condemned_by"], ["destructions.id"], name=op.f("fk_records_condemned_by")),
         sa.ForeignKeyConstraint(["opened_by"], ["access_tokens.id"], name=op.f("fk_records_opened_by")),
-        sa.ForeignKeyConstraint(
-            ["policy_version"], ["policies.version"], name=op.f("fk_records_policy_version")
-        ),
+        sa.ForeignKeyConstraint(["policy_version"], ["policies.version"], name=op.f("fk_records_policy_version")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_records")),
         sa.UniqueConstraint("cohort_id", "slot", name=op.f("uq_records_cohort_id_slot")),
         sa.UniqueConstraint("idempotency_hash", name=op.f("uq_records_idempotency_hash")),

@@ -1,0 +1,52 @@
+# Everything runs in .venv, which `make install` builds from hashed requirements.
+# System packages that are missing are installed by infra/install.sh (with sudo where it is needed).
+
+VENV := .venv
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+VAR := $(CURDIR)/var
+SERVE := SHREDVAULT_HOME=$(VAR)/home SHREDVAULT_OBJECTS_FOLDER=$(VAR)/objects SHREDVAULT_CUSTODIAN=file:$(VAR)/keys
+
+.PHONY: help install demo serve test check format bench lock specimens clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed ## build the virtual environment
+
+$(VENV)/.installed: requirements.txt infra/install.sh pyproject.toml
+	@infra/install.sh $(VENV)
+	@touch $@
+
+demo: install ## file, read back, destroy, attack: the whole story in one screen
+	@$(RUN) shredvault demo
+
+serve: install ## start the service on a vault under var/, which survives restarts
+	@$(RUN) $(SERVE) shredvault init
+	@$(RUN) $(SERVE) shredvault serve
+
+test: install ## run all tests
+	@$(RUN) pytest
+
+check: install ## ruff, mypy --strict, import contracts
+	@$(RUN) ruff check --quiet
+	@$(RUN) ruff format --check --quiet
+	@$(RUN) mypy
+	@$(RUN) lint-imports --no-logo
+
+format: install ## format the code
+	@$(RUN) ruff check --fix --quiet
+	@$(RUN) ruff format
+
+bench: install ## measure; prints ratios side by side
+	@$(RUN) python -m tests.bench
+
+lock: install ## renew requirements.txt from pyproject.toml
+	@$(VENV)/bin/pip install --quiet uv
+	@$(RUN) uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		--all-extras --group dev --python-version 3.11 pyproject.toml -o requirements.txt
+
+specimens: install ## draw the sample scans again
+	@$(RUN) python tests/specimens/draw.py
+
+clean: ## remove what was built; a vault under var/ stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

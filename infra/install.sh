@@ -1,0 +1,32 @@
+#!/bin/sh
+# Builds the virtual environment: infra/install.sh FOLDER. Needs Debian with Python 3.11 or later; installs
+# Debian's python3-venv when Python cannot make an environment by itself.
+set -eu
+folder=$1
+here=$(cd "$(dirname "$0")/.." && pwd)
+cd "$here"
+
+for python in python3.11 python3.12 python3.13 python3; do
+    if command -v "$python" >/dev/null && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        break
+    fi
+    python=
+done
+if [ -z "$python" ]; then
+    echo "Shredvault needs Python 3.11 or later." >&2
+    exit 1
+fi
+
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    as_root=
+    [ "$(id -u)" = 0 ] || as_root=sudo
+    echo "Installing python3-venv ..." >&2
+    $as_root apt-get update -qq
+    $as_root apt-get install -y -qq --no-install-recommends python3-venv >/dev/null
+fi
+
+echo "Building $folder ..." >&2
+"$python" -m venv --clear "$folder"
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+"$folder/bin/pip" install --quiet --require-hashes --no-deps -r requirements.txt
+"$folder/bin/pip" install --quiet --no-deps --no-build-isolation --no-index --editable .
