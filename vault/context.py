@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +33,8 @@ class Vault:
     clock: Clock
     lock_file: Path
     """Locked by whoever destroys, releases or recovers."""
+    settle: Callable[[], None]
+    """Makes durable what the bucket has acknowledged, where the store itself does not."""
     uses: KeyUses = field(default_factory=KeyUses)
 
 

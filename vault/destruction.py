@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -49,7 +50,7 @@ from .errors import BusyError, DestructionRefusedError
 from .fences import wait_for_nodes
 from .ids import DestructionId, HoldId, new_id
 from .merkle import tree_hash
-from .retention import Cause, Test, count_verdicts, eligible, not_eligible
+from .retention import CONDEMNABLE, Cause, Test, count_verdicts, judge, not_eligible
 from .staging import Plan, Staging, plan_tree, revisions_of, stage_and_check
 
 __all__ = [
@@ -101,8 +102,8 @@ def _test(tx: Transaction, cause: Cause, now: datetime) -> Test:
 def forecast(vault: Vault, cause: Cause) -> Forecast:
     """Say what would die and what would not, and why; change nothing."""
     with vault.catalogue.read() as tx:
-        counts = count_verdicts(tx, _test(tx, cause, vault.clock.now()), everything=True)
-    dies = {name: count for name, count in counts.items() if name in ("due", "ordered", "given up")}
+        counts = count_verdicts(tx, _test(tx, cause, vault.clock.now()))
+    dies = {name: count for name, count in counts.items() if name in CONDEMNABLE}
     return Forecast(cause, dies, {name: count for name, count in counts.items() if name not in dies})
 
 
@@ -114,25 +115,20 @@ def freeze(vault: Vault, cause: Cause, authority: str) -> DestructionId:
     """
     now = vault.clock.now()
     with vault.catalogue.read() as tx:
-        test = _test(tx, cause, now)
-        listed = eligible(tx, test)
-        counts = count_verdicts(tx, test, everything=False)
-    slots: dict[int, int] = {}
-    for _, cohort, slot in listed:
-        slots[cohort] = slots.get(cohort, 0) | 1 << slot
-    root = tree_hash(record_id.encode() for record_id, _, _ in listed)
-    not_listed = {name: count for name, count in counts.items() if name not in ("due", "ordered", "given up")}
-    return _freeze(vault, cause, Tree.ACTIVE, authority, root, len(listed), not_listed, slots, None, now)
+        judged = judge(tx, _test(tx, cause, now))
+        revisions = revisions_of(tx)
+    listed = [(record_id, cohort, slot) for record_id, cohort, slot, verdict in judged if verdict in CONDEMNABLE]
+    not_listed = Counter(verdict for *_, verdict in judged if verdict not in CONDEMNABLE and verdict != "gone")
+    return _freeze(vault, cause, Tree.ACTIVE, authority, listed, revisions, not_listed, None, now)
 
 
-def freeze_release(vault: Vault, hold_id: HoldId, authority: str, listed: list[tuple[str, int, int]]) -> DestructionId:
+def freeze_release(
+    vault: Vault, hold_id: HoldId, authority: str, listed: Sequence[tuple[str, int, int]]
+) -> DestructionId:
     """Step 0 for the release of a hold: the held copies of these records' keys are to die, not the records."""
-    slots: dict[int, int] = {}
-    for _, cohort, slot in listed:
-        slots[cohort] = slots.get(cohort, 0) | 1 << slot
-    root = tree_hash(record_id.encode() for record_id, _, _ in listed)
-    now = vault.clock.now()
-    return _freeze(vault, "release", Tree.HELD, authority, root, len(listed), {}, slots, hold_id, now)
+    # Revision -1 matches nothing: who else holds these records is asked again in any case.
+    revisions = {cohort: -1 for _, cohort, _ in listed}
+    return _freeze(vault, "release", Tree.HELD, authority, listed, revisions, {}, hold_id, vault.clock.now())
 
 
 def _freeze(
@@ -140,13 +136,16 @@ def _freeze(
     kind: str,
     tree: Tree,
     authority: str,
-    root: bytes,
-    listed: int,
+    listed: Sequence[tuple[str, int, int]],
+    revisions: Mapping[int, int],
     not_listed: Mapping[str, int],
-    slots: Mapping[int, int],
     hold_id: HoldId | None,
     now: datetime,
 ) -> DestructionId:
+    slots: dict[int, int] = {}
+    for _, cohort, slot in listed:
+        slots[cohort] = slots.get(cohort, 0) | 1 << slot
+    root = tree_hash(sorted(record_id.encode() for record_id, _, _ in listed))
     destruction_id = DestructionId(new_id())
     with vault.catalogue.write() as tx:
         pending = unfinished(tx)
@@ -156,18 +155,19 @@ def _freeze(
         insert_destruction(
             tx,
             slots,
+            revisions,
             id=destruction_id,
             kind=kind,
             tree=tree,
             authority=authority,
             hold_id=hold_id,
             list_root=root,
-            listed=listed,
+            listed=len(listed),
             not_listed=dict(not_listed),
             observed={},
             frozen_at=now,
         )
-        note(tx, now, "list frozen", destruction_id, {"kind": kind, "listed": listed, "list_root": root.hex()})
+        note(tx, now, "list frozen", destruction_id, {"kind": kind, "listed": len(listed), "list_root": root.hex()})
     return destruction_id
 
 
@@ -221,7 +221,7 @@ def _carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress) 
 def _condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> None:
     """Steps 1 to 4."""
     with vault.catalogue.read() as tx:
-        listed = load_list(tx, destruction.id)
+        listed, frozen_at = load_list(tx, destruction.id)
     if not listed:
         _record_empty(vault, destruction)
         return
@@ -243,7 +243,9 @@ def _condemn_list(vault: Vault, destruction: Destruction, progress: Progress) ->
         # 3. Stage, mirror, read back, check.
         progress("stage")
         with vault.catalogue.read() as tx:
-            plan = plan_tree(tx, destruction.tree, listed, _spared(tx, vault, destruction, listed))
+            now_at = revisions_of(tx)
+            changed = {cohort: slots for cohort, slots in listed.items() if now_at[cohort] != frozen_at[cohort]}
+            plan = plan_tree(tx, destruction.tree, listed, _spared(tx, vault, destruction, changed))
         staging = stage_and_check(vault, destruction.tree, plan, master)
         # 4. Condemn.
         progress("condemn")
@@ -288,8 +290,8 @@ def _condemn(vault: Vault, destruction: Destruction, listed: Mapping[int, int], 
     with vault.catalogue.write() as tx:
         changed = {
             cohort: listed[cohort]
-            for cohort, revision in revisions_of(tx, listed).items()
-            if revision != plan.revisions[cohort]
+            for cohort, revision in revisions_of(tx).items()
+            if cohort in listed and revision != plan.revisions[cohort]
         }
         if changed and not _same_verdicts(tx, vault, destruction, changed, plan):
             tx.rollback()

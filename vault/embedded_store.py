@@ -127,10 +127,7 @@ class EmbeddedStore:
             self._process.kill()
             self._process.wait()
         self._process = None
-        for name in _LISTENERS:  # SeaweedFS puts these into /tmp whatever it is told, and leaves them when killed
-            Path(f"/tmp/seaweedfs-{name}-grpc-{self._ports[name] + _GRPC_OFFSET}.sock").unlink(  # noqa: S108
-                missing_ok=True
-            )
+        _remove_sockets(self._ports["master"])
 
     def flush(self) -> None:
         """Force to the disk what the store has acknowledged so far. See the function `flush`."""
@@ -154,6 +151,7 @@ class EmbeddedStore:
         (self._directory / "mini.options").unlink(missing_ok=True)
         (self._directory / _ENDPOINT_FILE).unlink(missing_ok=True)
         for old in self._directory.glob("m[0-9]*"):
+            _remove_sockets(int(old.name[1:]))
             shutil.rmtree(old)
         shutil.rmtree(self._directory / "run", ignore_errors=True)
         (self._directory / "run").mkdir(mode=0o700)
@@ -240,11 +238,12 @@ class EmbeddedStore:
 
 
 @contextmanager
-def share(directory: Path, access_key: str, secret_key: SecretStr) -> Iterator[str]:
+def share(directory: Path, access_key: str, secret_key: SecretStr, *, borrow: bool = True) -> Iterator[str]:
     """The endpoint's URL of the store in `directory`: our own server, or another process's of ours.
 
     Whoever comes first owns the server, and takes it along when leaving; calls of the others then fail as
-    ObjectStoreUnavailable.
+    ObjectStoreUnavailable. With `borrow` False another's server is not used but waited for: a service that is
+    to stay must own its store.
 
     Raises: EmbeddedStoreError as `EmbeddedStore.start`, or when another process has the store and does not
     answer within BORROW_LIMIT_SECONDS.
@@ -255,7 +254,7 @@ def share(directory: Path, access_key: str, secret_key: SecretStr) -> Iterator[s
         try:
             endpoint = store.start()
         except _InUseError:
-            borrowed = _running_endpoint(directory, access_key, secret_key)
+            borrowed = _running_endpoint(directory, access_key, secret_key) if borrow else None
             if borrowed is not None:
                 yield borrowed
                 return
@@ -323,6 +322,13 @@ def _free_base() -> int:
         if all(map(_is_free, ports)):
             return base
     raise EmbeddedStoreError("No free ports for the embedded object store.")
+
+
+def _remove_sockets(base: int) -> None:
+    """Remove what SeaweedFS puts into /tmp, whatever it is told, and leaves there when it is killed."""
+    for n, name in enumerate(_LISTENERS):
+        with suppress(OSError):  # absent, or somebody else's
+            Path(f"/tmp/seaweedfs-{name}-grpc-{base + n + _GRPC_OFFSET}.sock").unlink()  # noqa: S108
 
 
 def _is_free(port: int) -> bool:

@@ -1,15 +1,27 @@
 """The domain's errors. One table in `api.http.problems` and one in `api.cli` map them outward.
 
-Messages are sentences for people; they never repeat what was submitted.
+Messages are sentences for people; they never repeat what was submitted. The key store's errors are passed on
+here under their own names, because `api` does not import `keystore`.
 """
 
 from __future__ import annotations
+
+from keystore import (
+    CustodianError,
+    CustodianUnavailableError,
+    KeyGraphError,
+    KeystoreError,
+    MasterGoneError,
+    SealBrokenError,
+)
 
 __all__ = [
     "BadDocumentError",
     "BusyError",
     "CatalogueError",
     "CatalogueFullError",
+    "CustodianError",
+    "CustodianUnavailableError",
     "DestroyedError",
     "DestructionRefusedError",
     "DocumentConflictError",
@@ -18,10 +30,14 @@ __all__ = [
     "EmptyDocumentError",
     "HomeError",
     "IdempotencyConflictError",
+    "KeyGraphError",
+    "KeystoreError",
+    "MasterGoneError",
     "NotFoundError",
     "PolicyError",
     "RecordClosedError",
     "RecordIncompleteError",
+    "SealBrokenError",
     "TooManyDocumentsError",
     "UnsupportedTypeError",
     "VaultError",

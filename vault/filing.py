@@ -12,7 +12,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -39,6 +39,7 @@ from .sheets import Sheet, body_tag
 __all__ = ["Completed", "Opened", "complete_record", "manifest_name", "open_record", "own_record"]
 
 MANIFEST_PREFIX: Final = "records/"
+COHORT_SPAN: Final = timedelta(days=6)
 _RECEIPT_BITS: Final = 80
 _RECEIPT_CHARACTERS: Final = 16
 
@@ -160,9 +161,17 @@ def _take_slot(
 
 
 def _open_cohort(tx: Transaction, due: date) -> int | None:
+    """The cohort that takes a record due on `due`: one with room that was opened in the week before.
+
+    So cohorts fill up, which keeps the keystore small; a sweep rewrites the one page that straddles its day.
+    """
     return tx.execute(
         sa.select(cohorts.c.id)
-        .where(cohorts.c.due_on == due, cohorts.c.closed_at.is_(None), cohorts.c.next_slot < COHORT_SLOTS)
+        .where(
+            cohorts.c.due_on.between(due - COHORT_SPAN, due),
+            cohorts.c.closed_at.is_(None),
+            cohorts.c.next_slot < COHORT_SLOTS,
+        )
         .order_by(cohorts.c.id)
         .limit(1)
     ).scalar()
@@ -249,6 +258,7 @@ def complete_record(vault: Vault, caller: Caller, record_id: str) -> Completed:
         now = vault.clock.now()
         due = due_on(civil_date(now, policy.zone), policy.retention_months)
         vault.bucket.put(manifest_name(row.id), _manifest(row, filed, now, due))
+        vault.settle()
         with vault.catalogue.write() as tx:
             state = own_record(tx, caller, record_id)
             if state.completed_at is None and [d.id for d in _filed(tx, row.id)] == [d.id for d in filed]:

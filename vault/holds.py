@@ -25,11 +25,19 @@ from .errors import NotFoundError, VaultError
 from .ids import HoldId, is_id, new_id
 from .keyring import grow, open_tree
 
-__all__ = ["HoldLine", "Placed", "copy_held_keys", "list_holds", "place_hold", "release_hold"]
+__all__ = ["HoldLine", "NothingToHoldError", "Placed", "copy_held_keys", "list_holds", "place_hold", "release_hold"]
 
 RECORDS_MAX: Final = 100_000
 """Records one hold can name."""
 _DOCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9./:-]{0,59}")
+
+
+class NothingToHoldError(NotFoundError):
+    """None of the records can be held; each has its answer all the same."""
+
+    def __init__(self, answers: dict[str, str]) -> None:
+        super().__init__("None of these records can be held: each is unknown or destroyed.")
+        self.answers = answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ def place_hold(vault: Vault, record_ids: Collection[str], docket: str) -> Placed
 
     Raises:
         VaultError: the docket has other characters than letters, digits and `. / : -`, or too many records.
-        NotFoundError: none of the records can be held; no hold was placed.
+        NothingToHoldError: none of the records can be held; no hold was placed.
     """
     if not _DOCKET.fullmatch(docket):
         message = "A docket has 1 to 60 letters, digits and the signs . / : - (no names: it is kept in the clear)."
@@ -71,8 +79,7 @@ def place_hold(vault: Vault, record_ids: Collection[str], docket: str) -> Placed
     with vault.catalogue.write() as tx:
         living, answers = _sort_out(tx, record_ids)
         if not living:
-            message = "None of these records can be held: each is unknown or destroyed."
-            raise NotFoundError(message)
+            raise NothingToHoldError(answers)
         known = tx.execute(
             sa.select(holds.c.id).where(holds.c.docket == docket, holds.c.released_at.is_(None))
         ).scalar()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,7 +33,7 @@ from .catalogue import Catalogue, keys
 from .catalogue.schema import policies, trees, vaults
 from .clock import Clock, SystemClock
 from .context import Vault, note
-from .embedded_store import share
+from .embedded_store import flush, share
 from .errors import HomeError
 from .objects import Bucket, BucketSettings
 from .policy import Policy
@@ -185,8 +185,11 @@ def _found_catalogue(
 
 
 @contextmanager
-def open_vault(path: Path, clock: Clock | None = None) -> Iterator[Vault]:
+def open_vault(path: Path, clock: Clock | None = None, *, own_store: bool = False) -> Iterator[Vault]:
     """Open the vault in a home folder; starts its embedded object store where nobody runs it.
+
+    With `own_store` an embedded store that another process runs is not used but waited for: a service needs
+    its own.
 
     Raises:
         HomeError: there is no vault there, or one of another version.
@@ -194,23 +197,38 @@ def open_vault(path: Path, clock: Clock | None = None) -> Iterator[Vault]:
         CustodianError: the custodian cannot be used.
     """
     home = Home.at(path)
-    with _parts(home) as (catalogue, bucket, custodian):
+    with _parts(home, own_store=own_store) as (catalogue, bucket, custodian):
         catalogue.migrate()
         with catalogue.read() as tx:
             vault_id = tx.execute(sa.select(vaults.c.vault_id)).scalar()
         if vault_id is None or vault_id.hex() != home.settings["vault_id"]:
             message = f"The catalogue in {path} is unfinished or another vault's; run `shredvault init` again."
             raise HomeError(message)
-        yield Vault(vault_id, catalogue, bucket, custodian, clock or SystemClock(), path / "destruction.lock")
+        yield Vault(
+            vault_id,
+            catalogue,
+            bucket,
+            custodian,
+            clock or SystemClock(),
+            lock_file=path / "destruction.lock",
+            settle=_settler(home.settings),
+        )
+
+
+def _settler(settings: dict[str, Any]) -> Callable[[], None]:
+    """The embedded store acknowledges before it has synced; real S3 does not."""
+    if settings["objects"] != EMBEDDED:
+        return lambda: None
+    return lambda: flush(Path(settings["objects_folder"]))
 
 
 @contextmanager
-def _parts(home: Home) -> Iterator[tuple[Catalogue, Bucket, Custodian]]:
+def _parts(home: Home, *, own_store: bool = False) -> Iterator[tuple[Catalogue, Bucket, Custodian]]:
     settings = home.settings
     credentials = json.loads((home.path / _CREDENTIALS).read_text("utf-8"))
     secret = SecretStr(credentials["secret_key"])
     custodian = open_custodian(settings["custodian"], away_from=home.path)
-    with _endpoint(settings, credentials["access_key"], secret) as endpoint:
+    with _endpoint(settings, credentials["access_key"], secret, own_store=own_store) as endpoint:
         bucket = Bucket(
             BucketSettings(
                 endpoint_url=endpoint,
@@ -229,9 +247,9 @@ def _parts(home: Home) -> Iterator[tuple[Catalogue, Bucket, Custodian]]:
 
 
 @contextmanager
-def _endpoint(settings: dict[str, Any], access_key: str, secret: SecretStr) -> Iterator[str | None]:
+def _endpoint(settings: dict[str, Any], access_key: str, secret: SecretStr, *, own_store: bool) -> Iterator[str | None]:
     if settings["objects"] == EMBEDDED:
-        with share(Path(settings["objects_folder"]), access_key, secret) as endpoint:
+        with share(Path(settings["objects_folder"]), access_key, secret, borrow=not own_store) as endpoint:
             yield endpoint
     elif settings["objects"] == "aws":
         yield None

@@ -80,6 +80,7 @@ def grow(
             # A master may die between the reading of a root and its use: then there is a newer root.
             continue
         mirror.write(vault.bucket, vault.vault_id, staged, carried)
+        vault.settle()
         with vault.catalogue.write() as tx:
             if keys.switch_if_current(tx, staged, base=base_version):
                 commit(tx)

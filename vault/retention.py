@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from .catalogue import Transaction
 from .catalogue.schema import cohorts, hold_records, holds, records
 
-__all__ = ["CONDEMNABLE", "Cause", "Test", "count_verdicts", "eligible", "not_eligible"]
+__all__ = ["CONDEMNABLE", "Cause", "Test", "count_verdicts", "judge", "not_eligible"]
 
 
 class Cause(StrEnum):
@@ -60,12 +60,12 @@ class Test:
         alive = records.c.condemned_by.is_(None) & (records.c.spared | cohorts.c.condemned_by.is_(None))
         given_up = records.c.completed_at.is_(None) & (records.c.opened_at < self.given_up_before)
         return sa.case(
-            (~alive, Verdict.GONE),
-            (_is_held(), Verdict.HELD),
-            (given_up, Verdict.GIVEN_UP),
-            (records.c.completed_at.is_(None), Verdict.RECEIVING),
-            (due, Verdict.DUE if sweep else Verdict.ORDERED),
-            else_=Verdict.NOT_DUE,
+            (~alive, Verdict.GONE.value),
+            (_is_held(), Verdict.HELD.value),
+            (given_up, Verdict.GIVEN_UP.value),
+            (records.c.completed_at.is_(None), Verdict.RECEIVING.value),
+            (due, Verdict.DUE.value if sweep else Verdict.ORDERED.value),
+            else_=Verdict.NOT_DUE.value,
         )
 
     def candidates(self) -> sa.ColumnElement[bool]:
@@ -91,13 +91,9 @@ def _rows(*columns: Any) -> sa.Select[Any]:
     return sa.select(*columns).select_from(records).join(cohorts, cohorts.c.id == records.c.cohort_id)
 
 
-def eligible(tx: Transaction, test: Test) -> list[tuple[str, int, int]]:
-    """Every record that may be condemned: (record id, cohort, slot), in the order of the ids."""
-    query = (
-        _rows(records.c.id, records.c.cohort_id, records.c.slot)
-        .where(test.candidates(), test.verdict().in_(CONDEMNABLE))
-        .order_by(records.c.id)
-    )
+def judge(tx: Transaction, test: Test) -> list[tuple[str, int, int, str]]:
+    """The verdict on every candidate: (record id, cohort, slot, verdict). One pass, in no order."""
+    query = _rows(records.c.id, records.c.cohort_id, records.c.slot, test.verdict()).where(test.candidates())
     return [tuple(row) for row in tx.execute(query)]
 
 
@@ -112,9 +108,8 @@ def not_eligible(tx: Transaction, test: Test, cohort_ids: Collection[int]) -> li
     return found
 
 
-def count_verdicts(tx: Transaction, test: Test, *, everything: bool) -> dict[str, int]:
-    """How many records get each verdict: of the candidates, or of every living record."""
+def count_verdicts(tx: Transaction, test: Test) -> dict[str, int]:
+    """How many living records get each verdict."""
     verdict = test.verdict().label("verdict")
-    scope = sa.true() if everything else test.candidates()
-    rows = tx.execute(_rows(verdict, sa.func.count()).where(scope).group_by(verdict))
+    rows = tx.execute(_rows(verdict, sa.func.count()).group_by(verdict))
     return {str(name): int(count) for name, count in rows if name != Verdict.GONE}

@@ -31,7 +31,7 @@ from .catalogue.schema import cohorts
 from .context import Vault
 from .keyring import page_loader
 
-__all__ = ["Plan", "Staging", "plan_tree", "stage_and_check"]
+__all__ = ["Plan", "Staging", "plan_tree", "revisions_of", "stage_and_check"]
 
 _INDEX_BIT = 1 << INDEX_SLOT
 _BITMAP_BYTES = 128
@@ -75,10 +75,9 @@ class Staging:
     mirror_bytes: int
 
 
-def revisions_of(tx: Transaction, numbers: Mapping[int, int]) -> dict[int, int]:
-    """The change counters of some cohorts."""
-    rows = tx.execute(sa.select(cohorts.c.id, cohorts.c.revision))
-    return {row.id: row.revision for row in rows if row.id in numbers}
+def revisions_of(tx: Transaction) -> dict[int, int]:
+    """The change counters of all cohorts: whatever may matter to a verdict in a cohort moves its counter."""
+    return {row.id: row.revision for row in tx.execute(sa.select(cohorts.c.id, cohorts.c.revision))}
 
 
 def plan_tree(tx: Transaction, tree: Tree, listed: Mapping[int, int], spared: Mapping[int, int]) -> Plan:
@@ -99,7 +98,7 @@ def plan_tree(tx: Transaction, tree: Tree, listed: Mapping[int, int], spared: Ma
         if doomed:
             condemned[cohort] = doomed
             survivors[cohort] = live[cohort] & given_out[cohort] & ~doomed & ~_INDEX_BIT
-    return Plan(condemned, survivors, revisions_of(tx, listed))
+    return Plan(condemned, survivors, revisions_of(tx))
 
 
 def _bitmap(bits: int) -> bytes:
@@ -137,6 +136,7 @@ def stage_and_check(vault: Vault, tree: Tree, plan: Plan, new_master: str) -> St
             for cohort in plan.condemned:
                 carried.pop(cohort, None)
             size = mirror.write(vault.bucket, vault.vault_id, staged, carried)
+            vault.settle()
             report = _check(vault, tx, old, base.master, staged, plan)
     with vault.catalogue.write() as tx:
         keys.save_staged(tx, staged.root, staged.pages)

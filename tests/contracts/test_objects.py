@@ -173,9 +173,7 @@ def test_of_racing_creates_exactly_one_wins(real_store: ObjectStore, *, versions
     for round_number in range(3):
         name, start, won = f"documents/{round_number}", threading.Barrier(RACERS), list[bytes]()
 
-        def create(
-            body: bytes, name: str = name, start: threading.Barrier = start, won: list[bytes] = won
-        ) -> None:
+        def create(body: bytes, name: str = name, start: threading.Barrier = start, won: list[bytes] = won) -> None:
             start.wait(10)
             try:
                 bucket.put(name, body, if_absent=True)
@@ -349,9 +347,7 @@ def mark_deleted(bucket: Bucket, store: ObjectStore, name: str) -> None:
 
 
 def suspend_versioning(bucket: Bucket, store: ObjectStore) -> None:
-    bucket._s3.put_bucket_versioning(
-        Bucket=store.settings.bucket, VersioningConfiguration={"Status": "Suspended"}
-    )
+    bucket._s3.put_bucket_versioning(Bucket=store.settings.bucket, VersioningConfiguration={"Status": "Suspended"})
 
 
 # Listing

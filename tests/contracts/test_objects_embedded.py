@@ -137,7 +137,6 @@ def test_data_survive_a_restart_and_a_change_of_keys(tmp_path: Path) -> None:
         with pytest.raises(ObjectStoreDenied):
             outdated.get("documents/a", limit=10)
         outdated.close()
-        assert not list(Path("/tmp").glob(f"seaweedfs-*-grpc-{store._ports['s3']}.sock"))
         sockets = [Path(f"/tmp/seaweedfs-{n}-grpc-{p + 10_000}.sock") for n, p in store._ports.items()]
     assert not any(path.exists() for path in sockets)
 
@@ -195,9 +194,13 @@ def test_the_server_dies_with_its_parent_and_not_with_the_thread_that_started_it
         owner.send_signal(signal.SIGKILL)
         owner.wait()
         wait_until(lambda: not is_alive(pid))
-    # and the lock is free again
+    base = int(next((tmp_path / "store").glob("m[0-9]*")).name[1:])
+    left = Path(f"/tmp/seaweedfs-master-grpc-{base + 10_000}.sock")
+    assert left.exists()
+    # and the lock is free again, and the next start cleans up
     with share(tmp_path / "store", "a", SecretStr("b" * 20)) as endpoint:
         assert endpoint
+    assert not left.exists()
 
 
 def test_a_missing_binary_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

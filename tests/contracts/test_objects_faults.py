@@ -22,9 +22,7 @@ from vault.objects import (
 
 MIB = 1024 * 1024
 READ_TIMEOUT_S = 0.5
-INTERIM_ANSWER_BYTES = len(
-    b"HTTP/1.1 100 Continue\r\n\r\n"
-)  # asks for the body; the true answer comes after it
+INTERIM_ANSWER_BYTES = len(b"HTTP/1.1 100 Continue\r\n\r\n")  # asks for the body; the true answer comes after it
 
 
 @pytest.fixture
@@ -38,9 +36,7 @@ def honest(real_store: ObjectStore) -> Bucket:
 @pytest.fixture
 def shaky(honest: Bucket, real_store: ObjectStore, proxy: FaultProxy) -> Bucket:
     """The same bucket through the proxy, with short timeouts and no second try."""
-    bucket = real_store.bucket(
-        endpoint_url=proxy.url, connect_timeout_s=0.5, read_timeout_s=READ_TIMEOUT_S, attempts=1
-    )
+    bucket = real_store.bucket(endpoint_url=proxy.url, connect_timeout_s=0.5, read_timeout_s=READ_TIMEOUT_S, attempts=1)
     bucket.put("documents/first", b"the honest case works")
     assert bucket.get("documents/first", limit=100) == b"the honest case works"
     assert list(honest.names("")) == ["documents/first"]
@@ -90,9 +86,7 @@ def test_an_answer_lost_after_a_conditional_create(shaky: Bucket, honest: Bucket
     assert honest.get("documents/a", limit=100) == b"mine", "unavailable may mean written"
 
 
-def test_a_conditional_create_is_not_tried_again(
-    honest: Bucket, real_store: ObjectStore, proxy: FaultProxy
-) -> None:
+def test_a_conditional_create_is_not_tried_again(honest: Bucket, real_store: ObjectStore, proxy: FaultProxy) -> None:
     persistent = real_store.bucket(endpoint_url=proxy.url, attempts=3)
     persistent.check()
     proxy.set(Fault(cut_down_after=INTERIM_ANSWER_BYTES))
@@ -155,9 +149,7 @@ def test_a_lost_answer_to_complete(shaky: Bucket, honest: Bucket, proxy: FaultPr
 
 
 @pytest.mark.parametrize("fault", [Fault(blackhole=True), Fault(pause_s=4.0)], ids=["blackhole", "slow"])
-def test_a_server_too_slow_to_wait_for(
-    shaky: Bucket, honest: Bucket, proxy: FaultProxy, fault: Fault
-) -> None:
+def test_a_server_too_slow_to_wait_for(shaky: Bucket, honest: Bucket, proxy: FaultProxy, fault: Fault) -> None:
     honest.put("documents/a", bytes(4 * MIB))
     for call in (
         lambda: shaky.put("documents/b", bytes(100)),
@@ -168,14 +160,10 @@ def test_a_server_too_slow_to_wait_for(
         with pytest.raises(ObjectStoreUnavailable):
             call()
         took = time.monotonic() - begun
-        assert READ_TIMEOUT_S * 0.9 < took < READ_TIMEOUT_S + 3.0, (
-            "put: a second for the 100-continue comes on top"
-        )
+        assert READ_TIMEOUT_S * 0.9 < took < READ_TIMEOUT_S + 3.0, "put: a second for the 100-continue comes on top"
 
 
-def test_the_number_of_tries_bounds_the_time(
-    honest: Bucket, real_store: ObjectStore, proxy: FaultProxy
-) -> None:
+def test_the_number_of_tries_bounds_the_time(honest: Bucket, real_store: ObjectStore, proxy: FaultProxy) -> None:
     honest.check()
     patient = real_store.bucket(endpoint_url=proxy.url, read_timeout_s=0.5, attempts=2)
     patient.check()
@@ -186,9 +174,7 @@ def test_the_number_of_tries_bounds_the_time(
     assert 1.0 < time.monotonic() - begun < 5.0  # two waits and a pause between them
 
 
-def test_a_slow_server_that_keeps_sending_is_waited_for(
-    shaky: Bucket, honest: Bucket, proxy: FaultProxy
-) -> None:
+def test_a_slow_server_that_keeps_sending_is_waited_for(shaky: Bucket, honest: Bucket, proxy: FaultProxy) -> None:
     content = secrets.token_bytes(MIB)
     honest.put("documents/a", content)
     proxy.set(Fault(bytes_per_s=1.2 * MIB))
@@ -197,9 +183,7 @@ def test_a_slow_server_that_keeps_sending_is_waited_for(
     assert time.monotonic() - begun > READ_TIMEOUT_S, "slower than the timeout, and never silent"
 
 
-def test_a_deletion_that_breaks_off_is_finished_by_the_next(
-    shaky: Bucket, honest: Bucket, proxy: FaultProxy
-) -> None:
+def test_a_deletion_that_breaks_off_is_finished_by_the_next(shaky: Bucket, honest: Bucket, proxy: FaultProxy) -> None:
     names = [f"documents/{n}" for n in range(5)]
     for name in names:
         honest.put(name, b"x")

@@ -62,14 +62,15 @@ def _made(row: sa.Row[Any]) -> Destruction:
     return Destruction(**row._asdict() | {"tree": Tree(row.tree), "id": DestructionId(row.id)})
 
 
-def insert_destruction(tx: Transaction, slots: Mapping[int, int], **columns: Any) -> None:
-    """Store a frozen list: the destruction and, for each cohort, a bitmap (given as an integer) of slots."""
+def insert_destruction(tx: Transaction, slots: Mapping[int, int], revisions: Mapping[int, int], **columns: Any) -> None:
+    """Store a frozen list: the destruction and, for each cohort, a bitmap of slots (an integer) and its revision."""
     tx.execute(sa.insert(destructions).values(**columns))
     rows = [
         {
             "destruction_id": columns["id"],
             "cohort_id": cohort,
             "slots": bits.to_bytes(_BITMAP_BYTES, "little"),
+            "revision": revisions[cohort],
         }
         for cohort, bits in slots.items()
     ]
@@ -87,10 +88,14 @@ def list_destructions(tx: Transaction) -> list[Destruction]:
     return [_made(row) for row in tx.execute(sa.select(destructions).order_by(destructions.c.frozen_at))]
 
 
-def load_list(tx: Transaction, destruction_id: str) -> dict[int, int]:
-    """The frozen list: cohort to bitmap of slots, as an integer."""
-    rows = tx.execute(sa.select(destruction_lists).where(destruction_lists.c.destruction_id == destruction_id))
-    return {row.cohort_id: int.from_bytes(row.slots, "little") for row in rows}
+def load_list(tx: Transaction, destruction_id: str) -> tuple[dict[int, int], dict[int, int]]:
+    """The frozen list: cohort to bitmap of slots (an integer), and cohort to its revision when it was frozen."""
+    query = sa.select(destruction_lists).where(destruction_lists.c.destruction_id == destruction_id)
+    rows = list(tx.execute(query))
+    return (
+        {row.cohort_id: int.from_bytes(row.slots, "little") for row in rows},
+        {row.cohort_id: row.revision for row in rows},
+    )
 
 
 def unfinished(tx: Transaction) -> list[Destruction]:

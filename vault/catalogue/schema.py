@@ -285,13 +285,14 @@ destructions = sa.Table(
     sa.CheckConstraint("reclaimed_at IS NULL OR completed_at IS NOT NULL", name="completed_before_reclaimed"),
 )
 
-# The frozen list, as one bitmap of slots for each cohort.
+# The frozen list, as one bitmap of slots for each cohort, with the cohort's change counter at that moment.
 destruction_lists = sa.Table(
     "destruction_lists",
     metadata,
     sa.Column("destruction_id", sa.String(26), sa.ForeignKey("destructions.id"), primary_key=True),
     sa.Column("cohort_id", sa.Integer, sa.ForeignKey("cohorts.id"), primary_key=True),
     sa.Column("slots", sa.LargeBinary(128), nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
 )
 
 journal = sa.Table(

@@ -1,7 +1,6 @@
 """How the S3 client is built, and the part of it that is used.
 
-The client is botocore's own, which is also boto3's: boto3 would only add its resources and transfer threads.
-It brings no types. The two protocols below name what we call, so that `Any` stays in the answers (nested
+boto3 brings no types. The two protocols below name what we call, so that `Any` stays in the answers (nested
 dictionaries whose shape the S3 API reference gives) and does not spread.
 """
 
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Protocol, TypeAlias, cast
 
+import boto3
 import botocore.loaders
 import botocore.session
 from botocore.config import Config
@@ -47,7 +47,7 @@ class BucketSettings:
 
 
 class Pages(Protocol):
-    """A paginator of botocore."""
+    """A paginator of boto3."""
 
     def paginate(self, **request: object) -> Iterable[Answer]: ...
 
@@ -86,6 +86,12 @@ def clients(settings: BucketSettings) -> tuple[S3, S3]:
         }
     )
     core.register_component("data_loader", _models())
+    session = boto3.Session(
+        aws_access_key_id=settings.access_key,
+        aws_secret_access_key=settings.secret_key.get_secret_value(),
+        region_name=settings.region,
+        botocore_session=core,
+    )
 
     def client(attempts: int) -> S3:
         own_endpoint = settings.endpoint_url is not None
@@ -102,14 +108,7 @@ def clients(settings: BucketSettings) -> tuple[S3, S3]:
         )
         return cast(
             "S3",
-            core.create_client(
-                "s3",
-                region_name=settings.region,
-                endpoint_url=settings.endpoint_url,
-                aws_access_key_id=settings.access_key,
-                aws_secret_access_key=settings.secret_key.get_secret_value(),
-                config=config,
-            ),
+            session.client("s3", endpoint_url=settings.endpoint_url, config=config),
         )
 
     return client(settings.attempts), client(1)

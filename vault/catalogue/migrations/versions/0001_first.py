@@ -183,6 +183,7 @@ def upgrade() -> None:
         sa.Column("destruction_id", sa.String(length=26), nullable=False),
         sa.Column("cohort_id", sa.Integer(), nullable=False),
         sa.Column("slots", sa.LargeBinary(length=128), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["cohort_id"], ["cohorts.id"], name=op.f("fk_destruction_lists_cohort_id")),
         sa.ForeignKeyConstraint(
             ["destruction_id"], ["destructions.id"], name=op.f("fk_destruction_lists_destruction_id")
