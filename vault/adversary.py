@@ -234,9 +234,7 @@ def _keys_below(tree: Tree, opened: OpenTree, loot: _Loot) -> Iterator[Key]:
                 yield from (page.key(slot) for slot in slots_of(page.bitmap) if slot != INDEX_SLOT)
 
 
-def _openings(
-    vault_id: bytes, loot: _Loot, keys: list[Key], haul: Haul
-) -> Iterator[tuple[RecordId, Key]]:
+def _openings(vault_id: bytes, loot: _Loot, keys: list[Key], haul: Haul) -> Iterator[tuple[RecordId, Key]]:
     """Every pair of a record and a key that opens its sheet, or the slip of one of its documents."""
     for key in keys:
         for record, sheet in loot.sheets:
@@ -251,9 +249,7 @@ def _openings(
                 yield record, key
 
 
-def _open_documents(
-    vault_id: bytes, copies: list[Copy], loot: _Loot, record: RecordId, key: Key, haul: Haul
-) -> None:
+def _open_documents(vault_id: bytes, copies: list[Copy], loot: _Loot, record: RecordId, key: Key, haul: Haul) -> None:
     for owner, document, sealed_slip, name in loot.slips:
         if owner != record:
             continue

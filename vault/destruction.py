@@ -251,6 +251,8 @@ def _condemn_list(vault: Vault, destruction: Destruction, progress: Progress) ->
         progress("condemn")
         if _condemn(vault, destruction, listed, staging):
             return
+        # Whom this staging spared has its key in a pack under the new master: nobody of those may die now.
+        listed = dict(plan.condemned)
     message = "Holds or filings kept changing what is to be destroyed; nothing was destroyed. Try again."
     raise BusyError(message)
 
