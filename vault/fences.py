@@ -26,7 +26,8 @@ __all__ = ["LEASE", "Node", "wait_for_nodes"]
 
 LEASE: Final = timedelta(seconds=10)
 _BEAT_SECONDS: Final = 0.2
-_POLL_SECONDS: Final = 0.05
+_POLL_SECONDS: Final = 0.02
+_WALK_SECONDS: Final = 0.002
 _RENEW_AFTER: Final = LEASE / 3
 
 
@@ -67,7 +68,7 @@ class Node:
         if versions == self._versions and self._lease_until - now > LEASE - _RENEW_AFTER:
             return
         if versions != self._versions:
-            self._vault.uses.cut(self._condemned(self._vault.uses.records()))
+            self._let_go()
         values = {
             "lease_until": now + LEASE,
             "active_version": versions[Tree.ACTIVE],
@@ -80,6 +81,13 @@ class Node:
         self._versions = versions
         self._lease_until = now + LEASE
         self._lease_ends = started + LEASE.total_seconds()
+
+    def _let_go(self) -> None:
+        """Cut the uses of condemned records, and wait for whoever walks an older tree."""
+        self._vault.uses.cut(self._condemned(self._vault.uses.records()))
+        earlier = self._vault.uses.walks()
+        while earlier & self._vault.uses.walks():
+            time.sleep(_WALK_SECONDS)
 
     def _condemned(self, in_use: Iterable[RecordId]) -> list[RecordId]:
         with self._vault.catalogue.read() as tx:

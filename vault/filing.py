@@ -95,11 +95,15 @@ def open_record(
         with vault.catalogue.read() as tx:
             known = tx.execute(sa.select(records.c.id).where(records.c.idempotency_hash == key_hash)).scalar()
             policy = current_policy(tx)
+            now = vault.clock.now()
+            due = due_on(civil_date(now, policy.zone), policy.retention_months)
+            cohort = _open_cohort(tx, due)
         if known is not None:
             return _repeated(vault, RecordId(known), digest)
-        now = vault.clock.now()
-        due = due_on(civil_date(now, policy.zone), policy.retention_months)
-        opened = _take_slot(vault, caller, policy, now, due, dict(applicant), key_hash, digest)
+        if cohort is None:
+            _new_cohort(vault, due)
+        with vault.uses.walk():
+            opened = _take_slot(vault, caller, policy, now, due, dict(applicant), key_hash, digest)
         if opened is not None:
             return opened
     message = "Records are being opened by many at once; try again."
@@ -119,11 +123,9 @@ def _take_slot(
     """Put a record into the open cohort of its date; None when the cohort or the key was taken meanwhile."""
     with vault.catalogue.read() as tx:
         cohort = _open_cohort(tx, due)
-        if cohort is not None:
-            root, page = keys.current_root(tx, Tree.ACTIVE), keys.load_page(tx, Tree.ACTIVE, cohort)
-    if cohort is None:
-        _new_cohort(vault, due)
-        return None
+        if cohort is None:
+            return None
+        root, page = keys.current_root(tx, Tree.ACTIVE), keys.load_page(tx, Tree.ACTIVE, cohort)
     record_id, receipt = RecordId(new_id()), _new_receipt()
     try:
         tree = OpenTree.open(vault.vault_id, root, vault.custodian)

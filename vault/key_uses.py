@@ -3,6 +3,8 @@
 An upload or a read holds the key of one record while it lasts, and nothing else of the tree. When a record
 is condemned, its uses are cut: the next step fails, and the key and the cipher state are dropped at once.
 A use is noted *before* its key is fetched, so there is no moment at which a key is held unseen.
+
+Whoever walks a tree holds its root and a page for some milliseconds; such walks are counted, and waited for.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ class KeyUses:
 
     def __init__(self) -> None:
         self._uses: set[KeyUse] = set()
+        self._walks: set[object] = set()
         self._lock = threading.Lock()
 
     def begin(self, record_id: RecordId, on_cut: Callable[[], None] = lambda: None) -> KeyUse:
@@ -41,6 +44,23 @@ class KeyUses:
         """Forget a use that has ended. Safe to repeat."""
         with self._lock:
             self._uses.discard(use)
+
+    @contextmanager
+    def walk(self) -> Iterator[None]:
+        """Note a walk through a tree, from before its root is looked up until its keys are wiped."""
+        mark = object()
+        with self._lock:
+            self._walks.add(mark)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._walks.discard(mark)
+
+    def walks(self) -> frozenset[object]:
+        """The walks under way."""
+        with self._lock:
+            return frozenset(self._walks)
 
     def records(self) -> frozenset[RecordId]:
         """Records whose keys are in use."""

@@ -53,10 +53,11 @@ def record_key(vault: Vault, cohort: int, slot: int) -> Key:
 
 
 def _through(vault: Vault, tree: Tree, cohort: int, slot: int) -> Key:
-    with vault.catalogue.read() as tx:
-        root, page = keys.current_root(tx, tree), keys.load_page(tx, tree, cohort)
-    with OpenTree.open(vault.vault_id, root, vault.custodian) as opened:
-        return opened.record_key(page, slot)
+    with vault.uses.walk():
+        with vault.catalogue.read() as tx:
+            root, page = keys.current_root(tx, tree), keys.load_page(tx, tree, cohort)
+        with OpenTree.open(vault.vault_id, root, vault.custodian) as opened:
+            return opened.record_key(page, slot)
 
 
 def grow(
@@ -95,7 +96,7 @@ def _stage(
     """Stage a change on the current version: (that version, what was staged, the page versions it carries over)."""
     with vault.catalogue.write() as tx:
         version = keys.take_version(tx, tree)
-    with vault.catalogue.read() as tx:
+    with vault.uses.walk(), vault.catalogue.read() as tx:
         base = keys.current_root(tx, tree)
         with OpenTree.open(vault.vault_id, base, vault.custodian) as opened:
             staged = stage(
