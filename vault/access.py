@@ -41,6 +41,9 @@ _SECRET_BITS: Final = 256
 _SECRET_CHARACTERS: Final = 52
 _CHECK_CHARACTERS: Final = 4
 _CHECK_BITS: Final = 20
+_TOKEN: Final = sa.select(access_tokens.c.role, access_tokens.c.secret_hash, access_tokens.c.revoked_at).where(
+    access_tokens.c.id == sa.bindparam("token")
+)
 
 
 class Role(StrEnum):
@@ -135,11 +138,7 @@ def authenticate(vault: Vault, token: str) -> Caller:
         message = "The access token is incomplete or mistyped."
         raise MistypedTokenError(message)
     with vault.catalogue.read() as tx:
-        row = tx.execute(
-            sa.select(access_tokens.c.role, access_tokens.c.secret_hash, access_tokens.c.revoked_at).where(
-                access_tokens.c.id == token_id
-            )
-        ).one_or_none()
+        row = tx.execute(_TOKEN, {"token": token_id}).one_or_none()
     if row is None or not hmac.compare_digest(row.secret_hash, _hash(secret)) or row.revoked_at is not None:
         message = "The access token is unknown or has been revoked."
         raise BadTokenError(message)

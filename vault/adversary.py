@@ -212,15 +212,15 @@ def _open_roots(
     vault_id: bytes, loot: _Loot, custodians: list[Custodian], haul: Haul
 ) -> Iterator[tuple[Tree, OpenTree]]:
     for root in loot.roots:
-        for custodian in custodians:
-            for master in custodian.names():
-                haul.unwraps_tried += 1
-                try:
-                    opened = OpenTree.open(vault_id, replace(root, master=master), custodian)
-                except KeystoreError:
-                    continue
-                haul.roots_opened += 1
-                yield root.tree, opened
+        for custodian, master in [(each, name) for each in custodians for name in each.names()]:
+            haul.unwraps_tried += 1
+            try:
+                opened = OpenTree.open(vault_id, replace(root, master=master), custodian)
+            except KeystoreError:
+                continue
+            haul.roots_opened += 1
+            yield root.tree, opened
+            break
 
 
 def _keys_below(tree: Tree, opened: OpenTree, loot: _Loot) -> Iterator[Key]:

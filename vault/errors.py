@@ -37,6 +37,7 @@ __all__ = [
     "PolicyError",
     "RecordClosedError",
     "RecordIncompleteError",
+    "RuleBrokenError",
     "SealBrokenError",
     "TooManyDocumentsError",
     "UnsupportedTypeError",
@@ -62,6 +63,10 @@ class CatalogueError(VaultError):
 
 class CatalogueFullError(CatalogueError):
     """The disk under the database is full, or the file system read-only."""
+
+
+class RuleBrokenError(CatalogueError):
+    """The schema forbids the change; the caller finds out why."""
 
 
 class BusyError(VaultError):

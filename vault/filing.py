@@ -21,7 +21,8 @@ from keystore import COHORT_SLOTS, MasterGoneError, OpenTree, Tree, TreeChange
 
 from .access import Caller, Role
 from .catalogue import Transaction, keys
-from .catalogue.schema import cohorts, documents, record_states, records
+from .catalogue.filed import documents_of, record_state
+from .catalogue.schema import cohorts, record_states, records
 from .clock import civil_date
 from .context import Vault, current_policy
 from .errors import (
@@ -225,11 +226,7 @@ def own_record(tx: Transaction, caller: Caller, record_id: str) -> sa.Row[Any]:
         DestroyedError: condemned, destroyed or abandoned.
     """
     caller.require(Role.CENTER)
-    row = (
-        tx.execute(sa.select(record_states).where(record_states.c.id == record_id)).one_or_none()
-        if is_id(record_id)
-        else None
-    )
+    row = record_state(tx, record_id) if is_id(record_id) else None
     if row is not None and row.destruction_id is not None and row.opened_by in (None, caller.token_id):
         raise DestroyedError(row.destruction_id)
     if row is None or row.opened_by != caller.token_id:
@@ -251,7 +248,7 @@ def complete_record(vault: Vault, caller: Caller, record_id: str) -> Completed:
         with vault.catalogue.read() as tx:
             row = own_record(tx, caller, record_id)
             policy = current_policy(tx)
-            filed = _filed(tx, row.id)
+            filed = documents_of(tx, row.id)
         if row.completed_at is not None:
             return Completed(row.id, row.completed_at, row.due_on, len(filed))
         if not filed:
@@ -263,16 +260,11 @@ def complete_record(vault: Vault, caller: Caller, record_id: str) -> Completed:
         vault.settle()
         with vault.catalogue.write() as tx:
             state = own_record(tx, caller, record_id)
-            if state.completed_at is None and [d.id for d in _filed(tx, row.id)] == [d.id for d in filed]:
+            if state.completed_at is None and [d.id for d in documents_of(tx, row.id)] == [d.id for d in filed]:
                 tx.execute(sa.update(records).where(records.c.id == row.id).values(completed_at=now, due_on=due))
                 return Completed(row.id, now, due, len(filed))
     message = "The record is being changed by somebody else; try again."
     raise BusyError(message)
-
-
-def _filed(tx: Transaction, record_id: RecordId) -> list[sa.Row[Any]]:
-    query = sa.select(documents.c.id, documents.c.object_name, documents.c.slip)
-    return list(tx.execute(query.where(documents.c.record_id == record_id).order_by(documents.c.id)))
 
 
 def _manifest(row: sa.Row[Any], filed: list[sa.Row[Any]], completed: datetime, due: date) -> bytes:

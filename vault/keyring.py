@@ -26,9 +26,9 @@ def open_tree(vault: Vault, tx: Transaction, tree: Tree) -> OpenTree:
     return OpenTree.open(vault.vault_id, keys.current_root(tx, tree), vault.custodian)
 
 
-def page_loader(tx: Transaction, tree: Tree, version: int | None = None) -> Callable[[int], SealedPage]:
-    """Load pages of one tree by cohort number: the current ones, or those of one staged version."""
-    return lambda cohort: keys.load_page(tx, tree, cohort, version)
+def page_loader(tx: Transaction, tree: Tree) -> Callable[[int], SealedPage]:
+    """Load current pages of one tree by cohort number."""
+    return lambda cohort: keys.load_page(tx, tree, cohort)
 
 
 def record_key(vault: Vault, cohort: int, slot: int) -> Key:

@@ -14,7 +14,8 @@ from keystore import CHUNK_BYTES, Key, Opener
 
 from .access import Caller, Role
 from .catalogue import Transaction
-from .catalogue.schema import documents, reads, record_states
+from .catalogue.filed import document_by_tag, documents_of, record_state
+from .catalogue.schema import reads
 from .context import Vault
 from .errors import BusyError, DestroyedError, NotFoundError, VaultError
 from .ids import DocumentId, RecordId, is_id
@@ -103,7 +104,7 @@ def read_record(vault: Vault, caller: Caller, record_id: str, purpose: str | Non
     """
     row = _authorised(vault, caller, record_id, purpose, whole_record=True)
     with vault.catalogue.read() as tx:
-        filed = list(tx.execute(sa.select(documents).where(documents.c.record_id == row.id)))
+        filed = documents_of(tx, row.id)
     use = vault.uses.begin(row.id)
     try:
         use.take(_fetch(vault, row))
@@ -140,11 +141,7 @@ def _fetch(vault: Vault, row: sa.Row[Any]) -> Key:
 
 
 def _living(tx: Transaction, record_id: str) -> sa.Row[Any]:
-    row = (
-        tx.execute(sa.select(record_states).where(record_states.c.id == record_id)).one_or_none()
-        if is_id(record_id)
-        else None
-    )
+    row = record_state(tx, record_id) if is_id(record_id) else None
     if row is None:
         message = "There is no such record."
         raise NotFoundError(message)
@@ -243,9 +240,7 @@ class DocumentReading:
 
     def _find(self, tag: bytes) -> sa.Row[Any]:
         with self._vault.catalogue.read() as tx:
-            found = tx.execute(
-                sa.select(documents).where(documents.c.record_id == self._record_id, documents.c.name_tag == tag)
-            ).one_or_none()
+            found = document_by_tag(tx, self._record_id, tag)
         if found is None:
             message = "The record has no document of this name."
             raise NotFoundError(message)

@@ -16,16 +16,16 @@ import sqlalchemy as sa
 from keystore import Key, Sealer, sealed_size
 
 from .access import Caller
-from .catalogue.schema import documents
+from .catalogue.filed import document_by_tag, insert_document
 from .context import Vault
 from .documents import DOCUMENT_BYTES_MAX, PAD_MARK, Inspection, padme
 from .errors import (
     BadDocumentError,
     BusyError,
-    DestroyedError,
     DocumentConflictError,
     DocumentTooLargeError,
     RecordClosedError,
+    RuleBrokenError,
     TooManyDocumentsError,
 )
 from .filing import own_record
@@ -177,30 +177,18 @@ class Upload:
             slip = Slip(self._name, media_type, size, digest)
             tag = name_tag(key, self.record_id, self._name)
             sealed_slip = slip.seal(key, self._vault.vault_id, self.record_id, self.document_id)
-        repeated = self._existing(tag, digest)
-        if repeated is not None:
-            self.abort()
-            return repeated
         if self._closed:
-            message = "The record is complete; nothing can be added to it."
-            raise RecordClosedError(message)
+            return self._repeated(tag, digest)
         self._pad(size)
         self._store()
         try:
             if self._commit(tag, sealed_slip):
                 return Filed(self.document_id, size, media_type, repeated=False)
-            # Somebody filed this name at the same moment: their document counts, ours goes.
-            repeated = self._existing(tag, digest)
-        except (DestroyedError, DocumentConflictError, RecordClosedError, TooManyDocumentsError):
+            # The record has this name already, or takes no more: ours goes, and the caller hears why.
             self._discard_object()
-            raise
+            return self._repeated(tag, digest)
         finally:
             self._end()
-        self._discard_object()
-        if repeated is None:
-            message = "The record is being changed by somebody else; try again."
-            raise BusyError(message)
-        return repeated
 
     def abort(self) -> None:
         """Give up: nothing of the upload counts, and what was sent is thrown away. Safe at any time."""
@@ -271,52 +259,39 @@ class Upload:
         self._parts.complete()
 
     def _commit(self, tag: bytes, slip: bytes) -> bool:
-        now = self._vault.clock.now()
-        with self._vault.catalogue.write() as tx:
-            row = own_record(tx, self._caller, self.record_id)
-            mine = documents.c.record_id == self.record_id
-            count = tx.execute(sa.select(sa.func.count()).select_from(documents).where(mine)).scalar_one()
-            taken = tx.execute(sa.select(documents.c.id).where(mine, documents.c.name_tag == tag)).scalar()
-            if taken is not None:
-                return False
-            if row.completed_at is not None:
-                message = "The record is complete; nothing can be added to it."
-                raise RecordClosedError(message)
-            if count >= DOCUMENTS_MAX:
-                message = f"A record has at most {DOCUMENTS_MAX} documents."
-                raise TooManyDocumentsError(message)
-            tx.execute(
-                sa.insert(documents).values(
-                    id=self.document_id,
+        """Put the document into the catalogue; False when its rules forbid it."""
+        try:
+            with self._vault.catalogue.write() as tx:
+                return insert_document(
+                    tx,
+                    document_id=self.document_id,
                     record_id=self.record_id,
                     name_tag=tag,
                     object_name=self._object,
                     slip=slip,
-                    stored_at=now,
+                    now=self._vault.clock.now(),
+                    limit=DOCUMENTS_MAX,
                 )
-            )
-        return True
+        except RuleBrokenError:
+            return False
 
-    def _existing(self, tag: bytes, digest: str) -> Filed | None:
-        """The document of this name, if its bytes are the same ones.
-
-        Raises:
-            DocumentConflictError: its bytes are others.
-        """
+    def _repeated(self, tag: bytes, digest: str) -> Filed:
+        """Answer with the document that is there already, or say why this one cannot be added."""
         with self._vault.catalogue.read() as tx:
-            row = tx.execute(
-                sa.select(documents.c.id, documents.c.slip).where(
-                    documents.c.record_id == self.record_id, documents.c.name_tag == tag
-                )
-            ).one_or_none()
-        if row is None:
-            return None
-        with self._key() as key:
-            slip = Slip.open(key, self._vault.vault_id, self.record_id, row.id, row.slip)
-        if slip.sha256 != digest:
-            message = "The record has a document of this name already, with other content."
-            raise DocumentConflictError(message)
-        return Filed(DocumentId(row.id), slip.size, slip.media_type, repeated=True)
+            row = own_record(tx, self._caller, self.record_id)
+            found = document_by_tag(tx, self.record_id, tag)
+        if found is not None:
+            with self._key() as key:
+                slip = Slip.open(key, self._vault.vault_id, self.record_id, DocumentId(found.id), found.slip)
+            if slip.sha256 != digest:
+                message = "The record has a document of this name already, with other content."
+                raise DocumentConflictError(message)
+            return Filed(DocumentId(found.id), slip.size, slip.media_type, repeated=True)
+        if row.completed_at is not None:
+            message = "The record is complete; nothing can be added to it."
+            raise RecordClosedError(message)
+        message = f"A record has at most {DOCUMENTS_MAX} documents."
+        raise TooManyDocumentsError(message)
 
     def _discard_object(self) -> None:
         # What cannot be deleted now is an object that no manifest names; `recover` deletes those.

@@ -20,7 +20,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from vault.errors import BusyError, CatalogueError, CatalogueFullError, HomeError
+from vault.errors import BusyError, CatalogueError, CatalogueFullError, HomeError, RuleBrokenError
 
 __all__ = ["Catalogue", "Transaction"]
 
@@ -134,6 +134,9 @@ def _translated() -> Iterator[None]:
             raise BusyError(message) from error
         message = "The catalogue cannot be used now."
         raise CatalogueError(message) from error
+    except sa.exc.IntegrityError as error:
+        message = "The catalogue's rules forbid this change."
+        raise RuleBrokenError(message) from error
     except sa.exc.TimeoutError as error:
         message = "The catalogue is busy; try again."
         raise BusyError(message) from error

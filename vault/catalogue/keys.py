@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -33,35 +34,44 @@ __all__ = [
 _BATCH = 500
 
 
+_CURRENT_ROOT = (
+    sa.select(roots)
+    .join(trees, (trees.c.tree == roots.c.tree) & (trees.c.version == roots.c.version))
+    .where(trees.c.tree == sa.bindparam("tree"))
+)
+_CURRENT_PAGE = (
+    sa.select(sealed_pages)
+    .join(
+        tree_pages,
+        (tree_pages.c.tree == sealed_pages.c.tree)
+        & (tree_pages.c.cohort_id == sealed_pages.c.cohort_id)
+        & (tree_pages.c.version == sealed_pages.c.version),
+    )
+    .where(tree_pages.c.tree == sa.bindparam("tree"), tree_pages.c.cohort_id == sa.bindparam("cohort"))
+)
+
+
 def current_root(tx: Transaction, tree: Tree) -> SealedRoot:
     """The root readers use now."""
-    version = tx.execute(sa.select(trees.c.version).where(trees.c.tree == tree)).scalar_one()
-    return load_root(tx, tree, version)
+    return _root(tree, tx.execute(_CURRENT_ROOT, {"tree": tree}).one())
 
 
 def load_root(tx: Transaction, tree: Tree, version: int) -> SealedRoot:
     """One version of a tree's root, staged ones included."""
-    row = tx.execute(sa.select(roots).where(roots.c.tree == tree, roots.c.version == version)).one()
+    return _root(tree, tx.execute(sa.select(roots).where(roots.c.tree == tree, roots.c.version == version)).one())
+
+
+def _root(tree: Tree, row: sa.Row[Any]) -> SealedRoot:
     return SealedRoot(tree, row.epoch, row.version, row.master, row.wrapped_key, row.sealed_page)
 
 
-def load_page(tx: Transaction, tree: Tree, cohort: int, version: int | None = None) -> SealedPage:
-    """A cohort's page: the current one, or a given version.
+def load_page(tx: Transaction, tree: Tree, cohort: int) -> SealedPage:
+    """A cohort's current page.
 
     Raises:
         KeyError: there is none.
     """
-    query = sa.select(sealed_pages).where(sealed_pages.c.tree == tree, sealed_pages.c.cohort_id == cohort)
-    if version is None:
-        query = query.join(
-            tree_pages,
-            (tree_pages.c.tree == sealed_pages.c.tree)
-            & (tree_pages.c.cohort_id == sealed_pages.c.cohort_id)
-            & (tree_pages.c.version == sealed_pages.c.version),
-        )
-    else:
-        query = query.where(sealed_pages.c.version == version)
-    row = tx.execute(query).one_or_none()
+    row = tx.execute(_CURRENT_PAGE, {"tree": tree, "cohort": cohort}).one_or_none()
     if row is None:
         raise KeyError(cohort)
     return SealedPage(tree, row.cohort_id, row.version, row.live, row.sealed)
