@@ -1,0 +1,1 @@
+"""The two faces of the vault: `api.http` and `api.cli`."""

@@ -1,0 +1,7 @@
+"""`python -m api.cli` is `shredvault`."""
+
+from __future__ import annotations
+
+from .app import main
+
+main()

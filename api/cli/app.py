@@ -1,0 +1,117 @@
+"""The command line: all commands together, and the one place where errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+from types import FrameType
+from typing import Final
+
+import typer
+
+from .demo import demo
+from .destroying import destruction_app, recover, scrub, sweep
+from .exits import KNOWN_ERRORS, CommandError, ExitCode, code_of, manual
+from .founding import init
+from .glance import status
+from .holding import hold_app
+from .manual import unfolded
+from .screen import note
+from .serving import serve
+from .tokens import access_app
+
+__all__ = ["main"]
+
+_MANUAL: Final = f"""
+Keep scanned identity documents, and destroy them so that nobody can bring them back: not from a backup, not
+with every password and key that is left.
+
+Every record is sealed under a key of its own. Destroying records means destroying the one master key above
+them and carrying everybody else's keys over to a new one. Copies of the data may lie anywhere; without that
+key they stay closed.
+
+\b
+A first vault:
+  shredvault init
+  shredvault access create --role center --label "Queens center"
+  shredvault serve
+Every night:
+  shredvault sweep
+Before a judge asks:
+  shredvault hold place RECORD_ID --docket 16-cv-100
+See the whole story in a minute:
+  shredvault demo
+
+All commands work while `serve` runs. Options can also be given as variables (SHREDVAULT_HOME and so on);
+an option counts more than a variable. Commands that print data take --json.
+
+\b
+Exit codes:
+{manual()}
+"""
+
+_DAILY: Final = "Every day"
+_KEEPING: Final = "Keeping and destroying"
+_AFTER: Final = "When something went wrong, and to learn"
+
+app = typer.Typer(
+    name="shredvault",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(help=unfolded(_MANUAL))
+def _top() -> None:
+    pass
+
+
+app.command(rich_help_panel=_DAILY)(init)
+app.command(rich_help_panel=_DAILY)(serve)
+app.command(rich_help_panel=_DAILY)(status)
+app.add_typer(access_app, name="access", rich_help_panel=_DAILY)
+app.command(rich_help_panel=_KEEPING)(sweep)
+app.add_typer(hold_app, name="hold", rich_help_panel=_KEEPING)
+app.command(rich_help_panel=_KEEPING)(scrub)
+app.add_typer(destruction_app, name="destruction", rich_help_panel=_KEEPING)
+app.command(rich_help_panel=_AFTER)(recover)
+app.command(rich_help_panel=_AFTER)(demo)
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def main() -> None:
+    """Run the command line; ends the process with one of the exit codes."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupted)
+    sys.exit(_run())
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    """Being asked to end is like Ctrl-C: everything that was begun is put in order first."""
+    raise KeyboardInterrupt
+
+
+def _run() -> int:
+    try:
+        return int(app(prog_name="shredvault", standalone_mode=False) or ExitCode.DONE)
+    except CommandError as refused:
+        note(str(refused))
+        return refused.code
+    except KNOWN_ERRORS as known:
+        note(str(known))
+        return code_of(known)
+    except typer.Abort:
+        note("Interrupted.")
+        return ExitCode.INTERRUPTED
+    except typer.TyperException as usage:
+        if text := usage.format_message():
+            note(f"{text.rstrip('.')}. `shredvault --help` is the manual.")
+        return ExitCode.USAGE
+    except OSError as error:
+        note(f"{error.strerror or 'The system refused'}: {error.filename or 'a file or connection'}.")
+        return ExitCode.DISK_FULL if error.errno in _FULL else ExitCode.NO_VAULT

@@ -1,0 +1,307 @@
+"""`shredvault sweep`, `scrub`, `destruction` and `recover`.
+
+Sweep and scrub go through `vault.destruction`, as everything does that can destroy a key. What is left to
+this module is authority: the standing policy, or a phrase that somebody typed.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vault.catalogue.destructions import Destruction
+from vault.context import Vault, current_policy
+from vault.destruction import Forecast, carry_out, forecast, freeze, recover_destructions
+from vault.errors import NotFoundError
+from vault.fences import Node
+from vault.holds import copy_held_keys
+from vault.home import Home, open_vault
+from vault.reclaim import reclaim, sweep_litter
+from vault.retention import Cause
+from vault.status import destruction_record, destructions, find_destruction, write_destruction_record
+
+from .exits import CommandError, ExitCode
+from .manual import described
+from .screen import counting, facts, is_interactive, note, print_json, say, stepping, table, when
+from .settings import HomeOption, JsonOption, load_settings
+
+__all__ = ["destruction_app", "recover", "scrub", "sweep"]
+
+_WHY = {
+    "due": "its retention date has come",
+    "ordered": "not held",
+    "given up": "was opened and never completed",
+    "held": "a hold protects it",
+    "not due": "its retention date has not come",
+    "receiving": "documents are still coming in",
+}
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be destroyed and why; change nothing.")]
+NoReclaim = Annotated[
+    bool, typer.Option("--no-reclaim", help="Leave the destroyed records' space; `recover` frees it later.")
+]
+
+
+@described
+def sweep(
+    *, home: HomeOption = None, dry_run: DryRun = False, no_reclaim: NoReclaim = False, as_json: JsonOption = False
+) -> None:
+    """Destroy the records whose retention date has come and that no hold protects. For every night.
+
+    The authority is the standing policy, so nothing is asked. What was observed is written down as a destruction
+    record, also when nothing was due.
+
+    \b
+    Examples:
+      shredvault sweep --dry-run
+      shredvault sweep --json >> /var/log/sweeps.json
+    """  # noqa: D301
+    where = Home.at(load_settings(home=home).home_folder)
+    with open_vault(where.path) as vault, Node(vault):
+        seen = forecast(vault, Cause.SWEEP)
+        if dry_run:
+            _show_forecast(seen, as_json=as_json)
+            return
+        with vault.catalogue.read() as tx:
+            version = current_policy(tx).version
+        _destroy(vault, where, Cause.SWEEP, f"standing policy version {version}", no_reclaim, as_json)
+
+
+@described
+def scrub(
+    *,
+    home: HomeOption = None,
+    dry_run: DryRun = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask. There is no undoing; look at --dry-run first.")
+    ] = False,
+    no_reclaim: NoReclaim = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Destroy EVERY record that no hold protects, due or not. There is no undoing.
+
+    You are asked to type a phrase with the exact number of records. Without a terminal this command refuses,
+    unless --yes is given. Records whose documents are still coming in are left alone.
+
+    \b
+    Examples:
+      shredvault scrub --dry-run
+      shredvault scrub
+    """  # noqa: D301
+    where = Home.at(load_settings(home=home).home_folder)
+    with open_vault(where.path) as vault, Node(vault):
+        seen = forecast(vault, Cause.SCRUB)
+        if dry_run:
+            _show_forecast(seen, as_json=as_json)
+            return
+        count = sum(seen.would_die.values())
+        if not count:
+            authority, confirmed = "the command line; there was nothing to confirm", 0
+        elif yes:
+            authority, confirmed = "confirmed with --yes at the command line", None
+        else:
+            _confirm(seen, count)
+            authority, confirmed = "typed confirmation at the command line", count
+        _destroy(vault, where, Cause.SCRUB, authority, no_reclaim, as_json, confirmed=confirmed)
+
+
+def _confirm(seen: Forecast, count: int) -> None:
+    if not is_interactive():
+        message = "A scrub must be confirmed at a terminal, or with --yes. Nothing was destroyed."
+        raise CommandError(ExitCode.NOT_CONFIRMED, message)
+    phrase = f"destroy {count} records"
+    kept = sum(seen.would_live.values())
+    note(f"This destroys {count} records for ever; {kept} are kept. To go on, type: {phrase}")
+    try:
+        typed = input("> ")
+    except EOFError:
+        typed = ""
+    if " ".join(typed.split()) != phrase:
+        raise CommandError(ExitCode.NOT_CONFIRMED, "That is not the phrase. Nothing was destroyed.")
+
+
+def _show_forecast(seen: Forecast, *, as_json: bool) -> None:
+    dies, lives = sum(seen.would_die.values()), sum(seen.would_live.values())
+    if as_json:
+        print_json(
+            {
+                "cause": seen.cause,
+                "dies": dies,
+                "lives": lives,
+                "would_die": seen.would_die,
+                "would_live": seen.would_live,
+            }
+        )
+        return
+    rows = [("would be destroyed", count, _WHY[why]) for why, count in sorted(seen.would_die.items())]
+    rows += [("would be kept", count, _WHY[why]) for why, count in sorted(seen.would_live.items())]
+    if rows:
+        table(("", "records", "because"), rows)
+    say(f"A {seen.cause} now would destroy {dies} records and keep {lives}. Nothing was changed.")
+
+
+def _destroy(
+    vault: Vault,
+    where: Home,
+    cause: Cause,
+    authority: str,
+    no_reclaim: bool,  # noqa: FBT001  # handed on
+    as_json: bool,  # noqa: FBT001
+    *,
+    confirmed: int | None = None,
+) -> None:
+    started = time.monotonic()
+    destruction_id = freeze(vault, cause, authority)
+    listed = find_destruction(vault, destruction_id).listed
+    if confirmed is not None and listed > confirmed:
+        recover_destructions(vault)
+        message = (
+            f"The list grew to {listed} records while you confirmed {confirmed}. Nothing was destroyed; run it again."
+        )
+        raise CommandError(ExitCode.REFUSED, message)
+    with stepping() as step:
+        done = carry_out(vault, destruction_id, step)
+    seconds = time.monotonic() - started
+    path = write_destruction_record(where.destructions, done)
+    if not no_reclaim:
+        with counting("records' space reclaimed", done.condemned) as counted:
+            reclaim(vault, counted)
+        done = find_destruction(vault, done.id)
+        path = write_destruction_record(where.destructions, done)
+    if as_json:
+        print_json({**destruction_record(done), "path": path, "seconds": round(seconds, 3)})
+        return
+    say(f"The {cause} destroyed {done.condemned} records in {seconds:.2f} s.")
+    _show(done, path)
+
+
+def _show(done: Destruction, path: Path | None) -> None:
+    not_listed = ", ".join(f"{count} {why}" for why, count in done.not_listed.items())
+    gone = done.observed.get("old_master")
+    pairs: list[tuple[str, object]] = [
+        ("destruction", f"{done.id} ({done.kind})"),
+        ("authority", done.authority),
+        ("on the list", done.listed),
+        ("withdrawn", f"{done.withdrawn} (a hold came in between)" if done.withdrawn else 0),
+        ("passed over", not_listed or "none"),
+        ("destroyed", done.condemned if done.completed_at else 0),
+        ("list frozen", when(done.frozen_at)),
+        ("complete", _completion(done)),
+    ]
+    if gone:
+        pairs.append(
+            ("master key", f"{gone['state_read_back']}; refused {gone['refused_uses']} times of {gone['refused_uses']}")
+        )
+        pairs.append(("", gone["master"]))
+    pairs.append(("reclaimed", when(done.reclaimed_at) if done.reclaimed_at else "not yet (no part of the promise)"))
+    if path:
+        pairs.append(("record", path))
+    facts(pairs)
+
+
+def _completion(done: Destruction) -> str:
+    if done.abandoned_at:
+        return f"undone {when(done.abandoned_at)}; nothing was destroyed"
+    return when(done.completed_at) if done.completed_at else "no: run `shredvault recover`"
+
+
+# --- shredvault destruction ---------------------------------------------------------------------------
+
+destruction_app = typer.Typer(no_args_is_help=True, help="Look at destructions and what was observed of each.")
+
+
+@destruction_app.command("list")
+@described
+def list_all(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List all destructions, oldest first; releases of holds are among them."""
+    with open_vault(load_settings(home=home).home_folder) as vault:
+        found = destructions(vault)
+    if as_json:
+        print_json([destruction_record(one) for one in found])
+    elif found:
+        rows = [(d.id, d.kind, d.listed, d.condemned or 0, when(d.frozen_at), _completion(d)) for d in found]
+        table(("destruction", "kind", "listed", "destroyed", "frozen", "complete"), rows)
+    else:
+        say("Nothing has been destroyed yet.")
+
+
+@destruction_app.command()
+@described
+def show(
+    *,
+    destruction_id: Annotated[str, typer.Argument(metavar="ID", help="The destruction, from `destruction list`.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the record of one destruction: authority, counts, times, what was observed."""
+    where = Home.at(load_settings(home=home).home_folder)
+    with open_vault(where.path) as vault:
+        found = next((one for one in destructions(vault) if one.id == destruction_id), None)
+    if found is None:
+        message = "There is no such destruction; `shredvault destruction list` shows them."
+        raise NotFoundError(message)
+    path = where.destructions / f"{found.kind}-{found.id}.json"
+    known_path = path if path.exists() else None
+    if as_json:
+        print_json({**destruction_record(found), "path": known_path})
+        return
+    _show(found, known_path)
+    say("It cannot prove:")
+    for sentence in destruction_record(found)["cannot_prove"]:
+        say(f"  - {sentence}")
+
+
+# --- shredvault recover -------------------------------------------------------------------------------
+
+
+@described
+def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Put in order what was cut off. Safe at any time, and to repeat.
+
+    A destruction that had condemned nothing is undone; one that had is carried to its end. Keys of held records
+    that were not copied yet are copied, space of destroyed records is reclaimed, and what broken uploads left is
+    deleted. `serve` does the first two by itself when it starts.
+    """
+    where = Home.at(load_settings(home=home).home_folder)
+    with open_vault(where.path) as vault, Node(vault):
+        with stepping() as step:
+            found = recover_destructions(vault, step)
+        copied = copy_held_keys(vault)
+        with counting("records' space reclaimed", None) as counted:
+            reclaimed = reclaim(vault, counted)
+        litter = sweep_litter(vault)
+        paths = [
+            write_destruction_record(where.destructions, one)
+            for one in destructions(vault)
+            if one.completed_at is not None
+        ]
+    report = {
+        "undone": found.undone,
+        "finished": found.finished,
+        "masters_discarded": found.masters_discarded,
+        "held_keys_copied": copied,
+        "reclaimed_records": reclaimed,
+        "litter_deleted": litter,
+        "destruction_records": len(paths),
+    }
+    if as_json:
+        print_json(report)
+        return
+    for one in found.undone:
+        say(f"Undone: destruction {one}; it had destroyed nothing.")
+    for one in found.finished:
+        say(f"Finished: destruction {one}.")
+    done = [
+        (found.masters_discarded, "unused master keys discarded"),
+        (copied, "keys of held records copied"),
+        (reclaimed, "records' space reclaimed"),
+        (litter, "leftovers of broken uploads deleted"),
+    ]
+    for count, what in done:
+        if count:
+            say(f"{count} {what}.")
+    if not (found.undone or found.finished or any(count for count, _ in done)):
+        say("Nothing was cut off; there was nothing to do.")

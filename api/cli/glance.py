@@ -1,0 +1,81 @@
+"""`shredvault status`: the vault at a glance."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from vault.destruction import forecast
+from vault.home import open_vault
+from vault.retention import Cause
+from vault.status import Status, status_of
+
+from .exits import ExitCode
+from .manual import described
+from .screen import facts, note, print_json, say, when
+from .settings import HomeOption, JsonOption, load_settings
+
+__all__ = ["status"]
+
+
+@described
+def status(
+    *,
+    home: HomeOption = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help=f"Exit with {ExitCode.ATTENTION} when something needs doing; for monitoring."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the vault at a glance: what it keeps, what is due, what is unfinished.
+
+    With --check the exit code is 11 when records are due and not held, when a destruction is unfinished, or when
+    space of destroyed records was not reclaimed; otherwise it is 0.
+    """
+    with open_vault(load_settings(home=home).home_folder) as vault:
+        seen = status_of(vault)
+        overdue = sum(forecast(vault, Cause.SWEEP).would_die.values())
+    attention = _attention(seen, overdue)
+    if as_json:
+        print_json({**asdict(seen), "overdue": overdue, "attention": attention})
+    else:
+        _show(seen, overdue)
+        for sentence in attention:
+            note(sentence)
+    if check and attention:
+        raise typer.Exit(ExitCode.ATTENTION)
+
+
+def _attention(seen: Status, overdue: int) -> list[str]:
+    found = []
+    if overdue:
+        found.append(f"{overdue} records are due and not held: run `shredvault sweep`.")
+    if seen.unfinished_destructions:
+        found.append("A destruction is unfinished: run `shredvault recover`.")
+    if seen.to_reclaim:
+        found.append("Space of destroyed records was not reclaimed: run `shredvault recover`.")
+    return found
+
+
+def _show(seen: Status, overdue: int) -> None:
+    say(f"Vault {seen.vault_id}, {when(seen.now)}")
+    states = ", ".join(f"{count} {state}" for state, count in sorted(seen.records.items()))
+    facts(
+        [
+            ("records", states or "none yet"),
+            ("documents", seen.documents),
+            ("on hold", f"{seen.held} records under {seen.holds_in_force} holds"),
+            ("to be swept", f"{overdue} now; next due date {seen.next_due or '-'} ({seen.time_zone})"),
+            ("kept for", f"{seen.retention_months} months"),
+            ("unfinished", f"{len(seen.unfinished_destructions)} destructions, {seen.to_reclaim} to reclaim"),
+            ("keys", f"{seen.cohorts} cohorts, {seen.keystore_bytes:,} bytes, epochs {_epochs(seen)}"),
+            ("master keys", f"{seen.custodian} ({seen.assurance})"),
+        ]
+    )
+
+
+def _epochs(seen: Status) -> str:
+    return ", ".join(f"{tree} {epoch}" for tree, epoch in seen.epochs.items())
