@@ -17,7 +17,7 @@ from typing import Final
 
 import httpx2
 
-from api.http.server import background_server
+from api.http.server import BackgroundServer
 from vault.access import Role, create_token
 from vault.adversary import Copy, Haul, attack, copied_masters, live_copy, open_backup, seize
 from vault.clock import SimulatedClock
@@ -111,14 +111,15 @@ class Stage:
 
     def file_record(self, name: str, papers: dict[str, bytes]) -> Filed:
         """File one person's papers as a center does."""
+        given_name, _, family_name = name.partition(" ")
         opened = self._ok(
             self._client.post(
                 "/v1/records",
-                json={"applicant": {"name": name}},
-                headers=self._center | {"Idempotency-Key": f"demo-{name}"},
+                json={"applicant": dict(zip(("given_name", "family_name"), name.split(" ", 1), strict=True))},
+                headers=self._center | {"Idempotency-Key": f"demo-{family_name}"},
             )
         ).json()
-        record_id = str(opened["id"])
+        record_id = str(opened["record_id"])
         for file_name, content in papers.items():
             media_type = {"Content-Type": _TYPES[Path(file_name).suffix]}
             path = f"/v1/records/{record_id}/documents/{file_name}"
@@ -210,8 +211,8 @@ def set_stage() -> Iterator[Stage]:
         )
         vault = built.enter_context(open_vault(folder / "home", clock))
         node = built.enter_context(Node(vault))
-        address = built.enter_context(background_server(vault, node))
-        client = built.enter_context(httpx2.Client(base_url=address, timeout=30, trust_env=False))
+        address = built.enter_context(background_server(vault, node, quiet=True))
+        client = built.enter_context(httpx2.Client(base_url=server.url, timeout=30, trust_env=False))
         yield Stage(folder, vault, clock, client)
 
 

@@ -30,16 +30,17 @@ FIELDS: Final = frozenset(
 )
 """All that a line may hold. Routes are templates; paths, which carry document names, are never logged."""
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger()
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 def _allow(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return {name: value for name, value in event.items() if name in FIELDS}
 
 
-def configure() -> None:
-    """Write lines to standard error, and quiet the libraries: their lines may hold paths and tracebacks."""
+def configure(*, quiet: bool = False) -> None:
+    """Write lines to standard error (`quiet`: errors only); silence the libraries, whose lines may hold paths."""
     structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR if quiet else logging.INFO),
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,

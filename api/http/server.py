@@ -27,8 +27,8 @@ _START_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.01
 
 
-def _server(vault: Vault, node: Node) -> uvicorn.Server:
-    configure()
+def _server(vault: Vault, node: Node, *, quiet: bool = False) -> uvicorn.Server:
+    configure(quiet=quiet)
     config = uvicorn.Config(
         create_app(vault, node),
         http="httptools",
@@ -77,15 +77,15 @@ def run_server(vault: Vault, node: Node, host: str, port: int) -> None:
 
 
 @contextmanager
-def background_server(vault: Vault, node: Node, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """The same server in a thread, for the demo and for tests; gives its URL.
+def background_server(vault: Vault, node: Node, *, quiet: bool = False) -> Iterator[str]:
+    """The same server in a thread, on a free port of 127.0.0.1, for the demo and for tests; gives its URL.
 
     Raises:
         OSError: the address or port cannot be had.
         RuntimeError: the server does not start.
     """
-    with listen(host, port) as listener:
-        server = _server(vault, node)
+    with listen("127.0.0.1", 0) as listener:
+        server = _server(vault, node, quiet=quiet)
         thread = threading.Thread(target=server.run, args=([listener],), name="http", daemon=True)
         thread.start()
         try:
