@@ -204,7 +204,16 @@ def _repeated(vault: Vault, record_id: RecordId, digest: bytes) -> Opened:
         row = tx.execute(sa.select(record_states).where(record_states.c.id == record_id)).one()
     if row.destruction_id is not None:
         raise DestroyedError(row.destruction_id)
-    with record_key(vault, row.cohort_id, row.slot) as key:
+    try:
+        fetched = record_key(vault, row.cohort_id, row.slot)
+    except KeyError:
+        # Between the look at the state and the key's use the record may have been condemned.
+        with vault.catalogue.read() as tx:
+            row = tx.execute(sa.select(record_states).where(record_states.c.id == record_id)).one()
+        if row.destruction_id is not None:
+            raise DestroyedError(row.destruction_id) from None
+        raise
+    with fetched as key:
         if body_tag(key, record_id, digest) != row.body_tag:
             message = "This Idempotency-Key was used before, with another body."
             raise IdempotencyConflictError(message)

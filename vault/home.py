@@ -126,7 +126,8 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
             message = f"The vault in {path} was founded with another choice of: {differing}."
             raise HomeError(message)
     else:
-        if any(entry.name != _CREDENTIALS for entry in path.iterdir()):
+        ours = {_CREDENTIALS, _partial(path / _CREDENTIALS).name, _partial(path / _SETTINGS).name}
+        if any(entry.name not in ours for entry in path.iterdir()):
             message = f"The folder {path} is not empty and holds no vault; choose another."
             raise HomeError(message)
         credentials = {
@@ -257,8 +258,12 @@ def _endpoint(settings: dict[str, Any], access_key: str, secret: SecretStr, *, o
         yield settings["objects"]
 
 
+def _partial(path: Path) -> Path:
+    return path.with_suffix(".partial")
+
+
 def _write(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
+    partial = _partial(path)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(content, file, indent=2)

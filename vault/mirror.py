@@ -92,7 +92,10 @@ def unpack(vault_id: bytes, blob: bytes) -> tuple[StagedTree, dict[int, int]]:
         offset += size
     if offset != len(blob):
         raise SealBrokenError
-    name = master.rstrip(b"\0").decode("ascii")
+    try:
+        name = master.rstrip(b"\0").decode("ascii")
+    except UnicodeDecodeError as broken:
+        raise SealBrokenError from broken
     return StagedTree(SealedRoot(tree, epoch, version, name, wrapped, sealed_root), tuple(pages)), carried
 
 

@@ -34,7 +34,7 @@ class Policy:
             raise PolicyError(message)
         try:
             ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError) as unknown:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as unknown:
             message = f"There is no time zone named {self.time_zone!r}; an example is America/New_York."
             raise PolicyError(message) from unknown
 

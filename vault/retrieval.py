@@ -111,6 +111,8 @@ def read_record(vault: Vault, caller: Caller, record_id: str, purpose: str | Non
         with use.key() as key:
             sheet = Sheet.open(key, vault.vault_id, row.id, row.sheet)
             slips = [Slip.open(key, vault.vault_id, row.id, DocumentId(d.id), d.slip) for d in filed]
+    except UseCutError as cut:
+        raise _interrupted(vault, row.id) from cut
     finally:
         use.end()
     lines = sorted((DocumentLine(s.name, s.media_type, s.size) for s in slips), key=lambda line: line.name)
@@ -148,6 +150,17 @@ def _living(tx: Transaction, record_id: str) -> sa.Row[Any]:
     if row.destruction_id is not None:
         raise DestroyedError(row.destruction_id)
     return row
+
+
+def _interrupted(vault: Vault, record_id: str) -> BusyError:
+    """What a reader whose use of the key was cut is told: destroyed, or else to try again.
+
+    Raises:
+        DestroyedError: the record has been condemned.
+    """
+    with vault.catalogue.read() as tx:
+        _living(tx, record_id)
+    return BusyError("The reading was interrupted; try again.")
 
 
 def _authorised(
@@ -191,6 +204,8 @@ class DocumentReading:
             self._still_living()
             message = "The stored document is missing. This is an incident: call the operator."
             raise DamagedError(message) from missing
+        except UseCutError as cut:
+            raise _interrupted(vault, row.id) from cut
         except BaseException:
             self._use.end()
             raise
@@ -234,9 +249,7 @@ class DocumentReading:
                 size = self._opener.update_into(sealed, opened)
                 return bytes(memoryview(opened)[:size])
         except UseCutError as cut:
-            self._still_living()
-            message = "The reading was interrupted; try again."
-            raise BusyError(message) from cut
+            raise _interrupted(self._vault, self._record_id) from cut
 
     def _find(self, tag: bytes) -> sa.Row[Any]:
         with self._vault.catalogue.read() as tx:

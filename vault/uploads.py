@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from keystore import Key, Sealer, sealed_size
+from keystore import CHUNK_BYTES, Key, Sealer, sealed_size
 
 from .access import Caller
 from .catalogue.filed import document_by_tag, insert_document
@@ -45,6 +45,9 @@ PART_BYTES: Final = 7 * 1024 * 1024
 """A part is sent when this much is sealed; with the chunk in hand, under 8 MiB are held for an upload."""
 _CHUNK_BYTES: Final = 64 * 1024
 _FIRST_BUFFER_BYTES: Final = 256 * 1024
+_MARGIN_BYTES: Final = sealed_size(CHUNK_BYTES + _CHUNK_BYTES)
+_BUFFER_BYTES: Final = PART_BYTES + _MARGIN_BYTES
+"""The buffer grows to this size, and past it only for chunks longer than 64 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class Upload:
         self._filled = 0
         self._use = vault.uses.begin(self.record_id, self._drop_cipher)
         try:
-            self._use.take(record_key(vault, row.cohort_id, row.slot))
+            self._fetch_key(row)
             with self._key() as key:
                 bound_to = document_context(vault.vault_id, self.record_id, self.document_id)
                 self._sealer = Sealer(key, bound_to)
@@ -207,6 +210,22 @@ class Upload:
     def _drop_cipher(self) -> None:
         self._sealer = None
 
+    def _fetch_key(self, row: sa.Row[Any]) -> None:
+        try:
+            self._use.take(record_key(self._vault, row.cohort_id, row.slot))
+        except KeyError:
+            # Between the look at the state and the key's use the record may have been condemned.
+            self._require_living()
+            raise
+        except UseCutError as cut:
+            self._require_living()
+            message = "The upload was interrupted; try again."
+            raise BusyError(message) from cut
+
+    def _require_living(self) -> None:
+        with self._vault.catalogue.read() as tx:
+            own_record(tx, self._caller, self.record_id)
+
     @contextmanager
     def _key(self) -> Iterator[Key]:
         """The record key, while the record lives."""
@@ -214,8 +233,7 @@ class Upload:
             with self._use.key() as key:
                 yield key
         except UseCutError as cut:
-            with self._vault.catalogue.read() as tx:
-                own_record(tx, self._caller, self.record_id)
+            self._require_living()
             message = "The upload was interrupted; try again."
             raise BusyError(message) from cut
 
@@ -229,9 +247,10 @@ class Upload:
     def _seal(self, chunk: bytes | memoryview) -> None:
         with self._key():
             assert self._sealer is not None
-            room = self._filled + sealed_size(len(chunk))
+            # The sealer kept back up to a chunk of what came before, and gives it out now.
+            room = self._filled + sealed_size(CHUNK_BYTES + len(chunk))
             if room > len(self._out):
-                self._out.extend(bytes(max(room, 2 * len(self._out)) - len(self._out)))
+                self._out.extend(bytes(max(room, min(2 * len(self._out), _BUFFER_BYTES)) - len(self._out)))
             with memoryview(self._out) as view:
                 self._filled += self._sealer.update_into(chunk, view[self._filled :])
 
@@ -303,4 +322,4 @@ def _room_for(declared_size: int | None) -> int:
     """First size of the buffer: enough for what was announced, up to a part."""
     if declared_size is None:
         return _FIRST_BUFFER_BYTES
-    return min(sealed_size(padme(declared_size + 1)), PART_BYTES) + sealed_size(_CHUNK_BYTES)
+    return min(sealed_size(padme(declared_size + 1)), PART_BYTES) + _MARGIN_BYTES

@@ -77,7 +77,9 @@ def demo(
     try:
         # The scenery needs what other commands do not: an HTTP client, and FastAPI.
         from .demo_stage import read_specimens, set_stage  # noqa: PLC0415
-    except ImportError as missing:
+    except ModuleNotFoundError as missing:
+        if missing.name != "httpx2":
+            raise
         message = "The demo needs more packages: pip install 'shredvault[embedded]'."
         raise CommandError(ExitCode.USAGE, message) from missing
     scans = read_specimens()

@@ -17,7 +17,8 @@ from typing import Final
 
 import httpx2
 
-from api.http.server import BackgroundServer
+from api.http.logs import make_log
+from api.http.server import background_server
 from vault.access import Role, create_token
 from vault.adversary import Copy, Haul, attack, copied_masters, live_copy, open_backup, seize
 from vault.clock import SimulatedClock
@@ -115,7 +116,7 @@ class Stage:
         opened = self._ok(
             self._client.post(
                 "/v1/records",
-                json={"applicant": dict(zip(("given_name", "family_name"), name.split(" ", 1), strict=True))},
+                json={"applicant": {"given_name": given_name, "family_name": family_name}},
                 headers=self._center | {"Idempotency-Key": f"demo-{family_name}"},
             )
         ).json()
@@ -211,8 +212,9 @@ def set_stage() -> Iterator[Stage]:
         )
         vault = built.enter_context(open_vault(folder / "home", clock))
         node = built.enter_context(Node(vault))
-        address = built.enter_context(background_server(vault, node, quiet=True))
-        client = built.enter_context(httpx2.Client(base_url=server.url, timeout=30, trust_env=False))
+        lines = built.enter_context((folder / "service.log").open("w", encoding="utf-8"))
+        address = built.enter_context(background_server(vault, node, log=make_log(lines)))
+        client = built.enter_context(httpx2.Client(base_url=address, timeout=30, trust_env=False))
         yield Stage(folder, vault, clock, client)
 
 

@@ -66,6 +66,9 @@ def _run(vault: Vault, node: Node, host: str, port: int) -> None:
     # FastAPI takes longer to import than most commands take to run.
     from api.http.server import run_server  # noqa: PLC0415
 
+    if port:
+        shown = f"[{host}]" if ":" in host else host
+        note(f"Serving on http://{shown}:{port}; Ctrl-C ends it.")
     run_server(vault, node, host, port)
 
 

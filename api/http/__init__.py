@@ -1,11 +1,5 @@
-"""The HTTP face, version 1: filing for enrollment centers, reading for reviewers.
+"""The HTTP face, version 1: `app.create_app` makes it, `server.run_server` serves it.
 
-The only package that imports FastAPI. `create_app` builds the application, `run_server` serves it.
+A request passes: `edge` (limits, headers, log line, metrics, problems) → the routes of `records`, `uploads`,
+`downloads`, `health` → one use case of `vault` in a thread of `workers`.
 """
-
-from __future__ import annotations
-
-from .app import create_app
-from .server import background_server, run_server
-
-__all__ = ["background_server", "create_app", "run_server"]

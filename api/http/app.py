@@ -1,88 +1,86 @@
-"""Builds the application of one vault. Nothing is made at import."""
+"""The app: one vault, one node, no globals."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
-from fastapi import FastAPI
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.responses import JSONResponse, Response
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from vault.context import Vault
-from vault.errors import CatalogueError
 from vault.fences import Node
-from vault.objects import ObjectStoreError
 
-from .filing_routes import filing_routes
-from .frame import Frame, Metrics
-from .problems import install
-from .reading_routes import reading_routes
-from .service import Service
+from .desk import Desk
+from .downloads import download_routes
+from .edge import Edge, facts_of
+from .health import health_routes
+from .limits import Limits
+from .logs import Log, make_log
+from .metrics import Metrics
+from .openapi import DESCRIPTION, TAGS, App
+from .problems import problem_response, router_problem
+from .records import record_routes
+from .uploads import upload_routes
+from .workers import Workers
 
 __all__ = ["create_app"]
 
 
-def create_app(vault: Vault, node: Node) -> FastAPI:
-    """The application that files into and reads from `vault`, while `node` has its lease."""
+def create_app(vault: Vault, node: Node, *, limits: Limits | None = None, log: Log | None = None) -> FastAPI:
+    """Make the app.
+
+    Args:
+        vault: what it serves; stays the caller's.
+        node: this process among those that use keys, entered; stays the caller's.
+        limits: others than the defaults.
+        log: where log lines go; standard error by default.
+    """
+    limits = limits or Limits()
     metrics = Metrics()
-    service = Service(vault, node, metrics)
+    workers, checkers = Workers(limits.threads), Workers(2, "readiness")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        service.close()
+        workers.close()
+        checkers.close()
 
-    app = FastAPI(
+    app = App(
         title="Shredvault",
-        version=version("shredvault"),
-        description="Files scanned identity documents under keys that can be destroyed.",
+        version=_version(),
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        # Their pages load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        # A redirect would repeat the path, which holds a document's name.
+        redirect_slashes=False,
         lifespan=lifespan,
     )
-    install(app)
-    app.add_middleware(Frame, metrics=metrics)
-    app.include_router(filing_routes(service))
-    app.include_router(reading_routes(service))
-
-    @app.get("/healthz", tags=["operation"])
-    async def healthz() -> dict[str, str]:
-        """Whether the process lives."""
-        return {"status": "alive"}
-
-    @app.get("/readyz", tags=["operation"], responses={503: {"description": "Not ready"}})
-    async def readyz() -> Response:
-        """Whether it can serve: lease, catalogue and bucket."""
-        checks = {
-            "lease": node.may_serve,
-            "catalogue": await service.run(_catalogue_answers, vault),
-            "bucket": await service.run(_bucket_answers, vault),
-        }
-        ready = all(checks.values())
-        return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
-
-    @app.get("/metrics", tags=["operation"], response_class=Response)
-    async def metrics_text() -> Response:
-        """Counters for Prometheus."""
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
+    app.add_middleware(Edge, log=log or make_log(), metrics=metrics, limits=limits)
+    app.add_exception_handler(HTTPException, _router_says_no)
+    desk = Desk(vault, node, limits, metrics, workers)
+    for routes in (record_routes(desk), upload_routes(desk), download_routes(desk), health_routes(desk, checkers)):
+        app.include_router(routes)
     return app
 
 
-def _catalogue_answers(vault: Vault) -> bool:
-    try:
-        with vault.catalogue.read() as tx:
-            tx.exec_driver_sql("SELECT 1")
-    except CatalogueError:
-        return False
-    return True
+async def _router_says_no(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    facts = facts_of(request.scope)
+    refused = router_problem(error.status_code)
+    facts.failed(refused)
+    response = problem_response(refused, request_id=facts.request_id, method=request.method)
+    for name, value in (error.headers or {}).items():
+        response.headers[name] = value
+    return response
 
 
-def _bucket_answers(vault: Vault) -> bool:
+def _version() -> str:
     try:
-        vault.bucket.check()
-    except ObjectStoreError:
-        return False
-    return True
+        return version("shredvault")
+    except PackageNotFoundError:
+        return "0"

@@ -1,156 +1,269 @@
-"""One table from the domain's errors to RFC 9457 problem documents. Nothing here echoes what was submitted."""
+"""Refusals, and the one table that maps the domain's errors to problem documents (RFC 9457).
+
+`type` is a stable `urn:shredvault:problem:…`: programs decide by it and by the status, people read `detail`. A
+problem never repeats anything that was submitted: no value, no file name, no path, no name of an unknown field.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from vault import access, errors, objects, retrieval
-from vault.errors import VaultError
+from vault.access import BadTokenError, ForbiddenError, MistypedTokenError
+from vault.documents import DOCUMENT_BYTES_MAX
+from vault.errors import (
+    BadDocumentError,
+    BusyError,
+    CatalogueError,
+    CatalogueFullError,
+    CustodianError,
+    CustodianUnavailableError,
+    DestroyedError,
+    DocumentConflictError,
+    DocumentTooLargeError,
+    DocumentTruncatedError,
+    EmptyDocumentError,
+    IdempotencyConflictError,
+    MasterGoneError,
+    NotFoundError,
+    RecordClosedError,
+    RecordIncompleteError,
+    SealBrokenError,
+    TooManyDocumentsError,
+    UnsupportedTypeError,
+)
+from vault.objects import ObjectStoreError
+from vault.retrieval import DamagedError, Purpose, PurposeError
 
-from .logs import log
+__all__ = [
+    "MEDIA_TYPE",
+    "PROBLEMS",
+    "Kind",
+    "RefusedError",
+    "kind_of",
+    "problem_response",
+    "router_problem",
+]
 
-__all__ = ["PROBLEM_JSON", "Problem", "ProblemError", "install", "problem_response"]
-
-PROBLEM_JSON: Final = "application/problem+json"
-_TRY_AGAIN_SECONDS: Final = "2"
+MEDIA_TYPE: Final = "application/problem+json"
+URN: Final = "urn:shredvault:problem:"
+_SOON_S: Final = 2
+_LATER_S: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """A kind of problem. Its `type` is `urn:shredvault:problem:` and the slug."""
+class Kind:
+    """A kind of problem."""
 
     slug: str
     status: int
     title: str
-    headers: tuple[tuple[str, str], ...] = ()
+    detail: str | None = None
+    """None: the error's own message, which the domain promises to hold nothing submitted."""
+    retry_after_s: int | None = None
+    members: Mapping[str, Any] = field(default_factory=dict)
+    """Extension members that are always the same."""
 
-    def response(self, detail: str, **members: Any) -> Response:
-        """A problem document of this kind."""
-        body = {
-            "type": f"urn:shredvault:problem:{self.slug}",
-            "title": self.title,
-            "status": self.status,
-            "detail": detail,
-            **members,
-        }
-        return JSONResponse(body, self.status, dict(self.headers), media_type=PROBLEM_JSON)
+    @property
+    def type(self) -> str:
+        """The stable name of this kind."""
+        return URN + self.slug
 
 
-class ProblemError(Exception):
-    """A problem of the HTTP face itself."""
+TOKEN_MISSING: Final = Kind(
+    "token-missing",
+    401,
+    "An access token is needed",
+    "Send the header `Authorization: Bearer svt_…` with the token of your center.",
+)
+NAME_UNUSABLE: Final = Kind("document-name", 422, "The document's name cannot be used")
+LENGTH_UNREADABLE: Final = Kind(
+    "content-length", 400, "The length is not a number", "Content-Length must be a whole number of bytes."
+)
+KEY_MISSING: Final = Kind(
+    "idempotency-key",
+    400,
+    "An Idempotency-Key is needed",
+    "Send a header `Idempotency-Key` of 1 to 200 visible ASCII characters, a new one for each new record.",
+)
+JSON_NEEDED: Final = Kind(
+    "json-needed", 415, "The body must be JSON", "Send the body as JSON with `Content-Type: application/json`."
+)
+BODY_TOO_LARGE: Final = Kind(
+    "body-too-large", 413, "The body is too large", "A body of this request has at most 64 KiB."
+)
+FIELDS_INVALID: Final = Kind(
+    "invalid-fields", 422, "Some fields are not valid", "Each entry of `errors` names a field and the rule it breaks."
+)
+BODY_TOO_SLOW: Final = Kind(
+    "body-too-slow", 408, "The body came too slowly", "Nothing was stored; try again.", retry_after_s=_SOON_S
+)
+CALLER_GONE: Final = Kind("caller-gone", 499, "The caller went away", "Nothing was stored.")
+NOT_SERVING: Final = Kind(
+    "not-serving",
+    503,
+    "This server may not use keys now",
+    "It could not renew its lease in the vault, and stops until it can.",
+    retry_after_s=5,
+)
+OVERLOADED: Final = Kind(
+    "overloaded", 503, "Too much at once", "Too many requests are under way.", retry_after_s=_SOON_S
+)
+NO_SUCH_PLACE: Final = Kind("no-such-place", 404, "There is nothing here", "No resource of this API has this address.")
+METHOD: Final = Kind("method", 405, "This method is not offered here", "The header `Allow` lists those that are.")
+REQUEST_UNUSABLE: Final = Kind("request", 400, "The request cannot be understood", "It is not a valid request.")
+INTERNAL: Final = Kind(
+    "internal",
+    500,
+    "Something is wrong in the vault",
+    "The fault is on this side. Tell the operator the `request_id`; repeating the request is safe.",
+)
 
-    def __init__(self, problem: Problem, detail: str, **members: Any) -> None:
-        super().__init__(detail)
-        self.problem = problem
-        self.detail = detail
+PROBLEMS: Final[Mapping[type[Exception], Kind]] = {
+    MistypedTokenError: Kind(
+        "token-mistyped",
+        401,
+        "The access token is mistyped",
+        "Its check digits are wrong or a part is missing. Copy the whole token again.",
+    ),
+    BadTokenError: Kind(
+        "token-unknown",
+        401,
+        "The access token is unknown",
+        "It is well formed, but this vault does not know it or it was revoked. Ask the operator for another.",
+    ),
+    ForbiddenError: Kind("role", 403, "Your token's role does not allow this"),
+    PurposeError: Kind(
+        "purpose",
+        400,
+        "A purpose is needed",
+        "Say why you read, in the header `Purpose`, with a word of the list `purposes`.",
+        members={"purposes": list(Purpose)},
+    ),
+    NotFoundError: Kind("not-found", 404, "Not found"),
+    DestroyedError: Kind(
+        "destroyed",
+        410,
+        "This record was destroyed",
+        "Nobody can read it or add to it any more. `destruction_id` names the destruction.",
+    ),
+    IdempotencyConflictError: Kind("idempotency-conflict", 409, "The Idempotency-Key was used for another request"),
+    RecordClosedError: Kind("record-complete", 409, "The record is complete"),
+    RecordIncompleteError: Kind("record-without-document", 409, "The record has no document"),
+    TooManyDocumentsError: Kind("too-many-documents", 409, "The record has too many documents"),
+    DocumentConflictError: Kind("document-conflict", 409, "Another document has this name"),
+    DocumentTooLargeError: Kind(
+        "document-too-large", 413, "The document is too large", members={"limit_bytes": DOCUMENT_BYTES_MAX}
+    ),
+    UnsupportedTypeError: Kind("document-type", 415, "This type of file is not accepted"),
+    BadDocumentError: Kind("document-type-differs", 415, "The file is not what its Content-Type says"),
+    EmptyDocumentError: Kind("document-empty", 422, "The file is empty"),
+    DocumentTruncatedError: Kind("document-truncated", 422, "The file is cut short"),
+    BusyError: Kind("busy", 503, "Somebody else changes the same thing", retry_after_s=_SOON_S),
+    ObjectStoreError: Kind(
+        "storage",
+        503,
+        "The object store cannot be used now",
+        "The vault's storage does not do what it should.",
+        retry_after_s=_LATER_S,
+    ),
+    CatalogueFullError: Kind(
+        "catalogue-full",
+        507,
+        "The disk is full",
+        "The disk under the catalogue is full or cannot be written; the operator must make room.",
+        retry_after_s=_LATER_S,
+    ),
+    CatalogueError: Kind(
+        "catalogue", 503, "The catalogue cannot be used now", "The vault's database does not answer.", _SOON_S
+    ),
+    CustodianUnavailableError: Kind(
+        "custodian", 503, "The custodian of the keys does not answer", "The master key cannot be used now.", _LATER_S
+    ),
+    MasterGoneError: Kind(
+        "busy-keys", 503, "The keys are being changed", "A destruction is replacing the keys just now.", _SOON_S
+    ),
+    CustodianError: Kind(
+        "custodian-refused",
+        503,
+        "The custodian of the keys refuses",
+        "The master key cannot be used; the operator must look at the custodian.",
+        _LATER_S,
+    ),
+    DamagedError: Kind(
+        "damaged",
+        500,
+        "What is stored is damaged",
+        "Something is missing or altered. This is an incident, not a destruction: call the operator.",
+    ),
+    SealBrokenError: Kind(
+        "damaged",
+        500,
+        "What is stored is damaged",
+        "Something is missing or altered. This is an incident, not a destruction: call the operator.",
+    ),
+}
+"""By class; a class that is not named here counts as the nearest one it is derived from."""
+
+_NOTHING_STORED: Final = " Nothing was stored; try again."
+_AGAIN: Final = " Try again."
+_TRY_AGAIN_STATUS: Final = frozenset({503, 507})
+
+
+class RefusedError(Exception):
+    """The HTTP face itself refuses a request."""
+
+    def __init__(self, kind: Kind, detail: str | None = None, **members: Any) -> None:
+        super().__init__(kind.slug)
+        self.kind = kind
+        self.detail = detail or kind.detail
         self.members = members
 
 
-_BEARER: Final = (("WWW-Authenticate", "Bearer"),)
-_LATER: Final = (("Retry-After", _TRY_AGAIN_SECONDS),)
-_NOTHING_STORED: Final = " Nothing was stored; try again."
-
-MALFORMED: Final = Problem("malformed-request", 400, "The request is malformed")
-NOT_AUTHENTICATED: Final = Problem("not-authenticated", 401, "A valid access token is needed", _BEARER)
-TOO_LARGE: Final = Problem("too-large", 413, "The request is too large")
-INVALID: Final = Problem("invalid-fields", 422, "Some fields are invalid")
-NOT_SERVING: Final = Problem("not-serving", 503, "The service cannot serve now", _LATER)
-UNEXPECTED: Final = Problem("unexpected", 500, "Something went wrong on our side")
-DAMAGED: Final = Problem("damaged", 500, "What is stored is damaged")
-INTERRUPTED: Final = Problem("interrupted", 400, "The document did not arrive whole")
-
-# The first row whose class fits decides, so narrower classes stand first.
-TABLE: Final[tuple[tuple[type[Exception], Problem], ...]] = (
-    (access.BadTokenError, NOT_AUTHENTICATED),
-    (access.ForbiddenError, Problem("forbidden", 403, "The token's role does not allow this")),
-    (retrieval.PurposeError, Problem("purpose-needed", 400, "A purpose is needed")),
-    (retrieval.DamagedError, DAMAGED),
-    (errors.NotFoundError, Problem("not-found", 404, "Not found")),
-    (errors.DestroyedError, Problem("destroyed", 410, "The record was destroyed")),
-    (errors.IdempotencyConflictError, Problem("idempotency-conflict", 409, "The key was used with another request")),
-    (errors.DocumentConflictError, Problem("document-conflict", 409, "Another document has this name")),
-    (errors.RecordClosedError, Problem("record-complete", 409, "The record is complete")),
-    (errors.RecordIncompleteError, Problem("record-incomplete", 409, "The record has no document")),
-    (errors.TooManyDocumentsError, Problem("too-many-documents", 409, "The record is full")),
-    (errors.EmptyDocumentError, Problem("document-empty", 422, "The file is empty")),
-    (errors.DocumentTooLargeError, Problem("document-too-large", 413, "The document is too large")),
-    (errors.UnsupportedTypeError, Problem("document-type", 415, "The type of file is not accepted")),
-    (errors.DocumentTruncatedError, Problem("document-truncated", 422, "The file is not whole")),
-    (errors.BadDocumentError, Problem("document-refused", 422, "The document cannot be accepted")),
-    (errors.CatalogueFullError, Problem("no-space", 507, "The service has no space left")),
-    (errors.BusyError, Problem("busy", 503, "Somebody else is changing the same thing", _LATER)),
-    (errors.CatalogueError, NOT_SERVING),
-    (objects.ObjectStoreError, NOT_SERVING),
-    (errors.CustodianError, NOT_SERVING),
-    (errors.SealBrokenError, DAMAGED),
-    (errors.VaultError, Problem("refused", 400, "The request was refused")),
-)
+def kind_of(error: Exception) -> Kind:
+    """Which kind of problem an error is; INTERNAL for what is in no table."""
+    if isinstance(error, RefusedError):
+        return error.kind
+    for known in type(error).__mro__:
+        if known in PROBLEMS:
+            return PROBLEMS[known]
+    return INTERNAL
 
 
-def problem_response(error: Exception) -> Response:
-    """The problem document for an error of the domain or of this face."""
-    if isinstance(error, ProblemError):
-        return error.problem.response(error.detail, **error.members)
-    for kind, problem in TABLE:
-        if isinstance(error, kind):
-            detail = str(error)
-            if problem.status in (NOT_SERVING.status, 507):
-                log.warning("unavailable", error=type(error).__name__)
-                detail += _NOTHING_STORED
-            members = {"destruction_id": error.destruction_id} if isinstance(error, errors.DestroyedError) else {}
-            return problem.response(detail, **members)
-    log.error("unexpected error", error=type(error).__name__, where=_where(error))
-    return UNEXPECTED.response("The error is in the log under this request's id.")
+def problem_response(error: Exception, *, request_id: str, method: str) -> Response:
+    """Answer with the problem document of an error."""
+    kind = kind_of(error)
+    detail = error.detail if isinstance(error, RefusedError) else kind.detail
+    if detail is None:
+        detail = str(error)
+    if kind.status in _TRY_AGAIN_STATUS:
+        detail = detail.removesuffix("; try again.").removesuffix(".") + "."
+        detail += _AGAIN if method in {"GET", "HEAD"} else _NOTHING_STORED
+    members: dict[str, Any] = dict(kind.members)
+    if isinstance(error, RefusedError):
+        members |= error.members
+    if isinstance(error, DestroyedError):
+        members["destruction_id"] = error.destruction_id
+    body = {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "request_id": request_id,
+        **members,
+    }
+    headers = {}
+    if kind.retry_after_s is not None:
+        headers["Retry-After"] = str(kind.retry_after_s)
+    if kind.status == 401:  # noqa: PLR2004
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(json.dumps(body, ensure_ascii=False).encode(), kind.status, headers, MEDIA_TYPE)
 
 
-def _where(error: Exception) -> str:
-    """File and line in our own code; never values."""
-    found = ""
-    trace = error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_globals.get("__name__", "")
-        if name.split(".")[0] in ("api", "vault", "keystore"):
-            found = f"{name}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return found
-
-
-_ROUTER: Final[Mapping[int, Problem]] = {
-    404: Problem("not-found", 404, "Not found"),
-    405: Problem("method-not-allowed", 405, "This method is not allowed here"),
-}
-
-
-async def _domain(_: Request, error: Exception) -> Response:
-    return problem_response(error)
-
-
-async def _router(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    problem = _ROUTER.get(error.status_code, Problem("refused", error.status_code, "The request was refused"))
-    response = problem.response(problem.title + ".")
-    response.headers.update(error.headers or {})
-    return response
-
-
-async def _validation(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    return INVALID.response("The request's fields do not follow the schema in /openapi.json.")
-
-
-def install(app: FastAPI) -> None:
-    """Answer every error with a problem document."""
-    app.add_exception_handler(ProblemError, _domain)
-    app.add_exception_handler(VaultError, _domain)
-    for outside in (objects.ObjectStoreError, errors.CustodianError, errors.SealBrokenError):
-        app.add_exception_handler(outside, _domain)
-    app.add_exception_handler(HTTPException, _router)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(Exception, _domain)
+def router_problem(status: int) -> RefusedError:
+    """What the router says no to: an unknown address, a method that is not offered."""
+    return RefusedError({404: NO_SUCH_PLACE, 405: METHOD}.get(status, REQUEST_UNUSABLE))

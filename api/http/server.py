@@ -1,101 +1,211 @@
-"""Runs the application under uvicorn: one process, one event loop, blocking work in threads."""
+"""Serves the app with uvicorn: one process, one event loop.
+
+What uvicorn leaves open is closed here: a limit on the head of a request in bytes and in seconds, and refusals of its
+own as problem documents. Its access log is off, because paths hold document names; what it says otherwise goes the way
+of our own log lines. Slow senders of bodies are the business of `bodies`; a proxy with TLS stands in front.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from types import FrameType
 from typing import Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from vault.context import Vault
 from vault.fences import Node
 
 from .app import create_app
-from .logs import configure, log
+from .limits import Limits
+from .logs import Log, make_log, routed
+from .problems import MEDIA_TYPE, REQUEST_UNUSABLE
 
-__all__ = ["background_server", "listen", "run_server"]
+__all__ = ["background_server", "run_server"]
 
-CONCURRENCY_MAX: Final = 400
-"""Connections and requests at once; further ones get 503."""
-GRACE_SECONDS: Final = 20
-BACKLOG: Final = 512
-_START_SECONDS: Final = 30.0
-_POLL_SECONDS: Final = 0.01
-
-
-def _server(vault: Vault, node: Node, *, quiet: bool = False) -> uvicorn.Server:
-    configure(quiet=quiet)
-    config = uvicorn.Config(
-        create_app(vault, node),
-        http="httptools",
-        loop="uvloop",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=CONCURRENCY_MAX,
-        backlog=BACKLOG,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    return uvicorn.Server(config)
+HEAD_BYTES_MAX: Final = 32 * 1024
+HEAD_SECONDS_MAX: Final = 15.0
+CONNECTIONS_MAX: Final = 1024
+KEEP_ALIVE_S: Final = 15
+SHUTDOWN_S: Final = 20
+_BACKLOG: Final = 512
+_START_S: Final = 10.0
+_STEP_S: Final = 0.005
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Bind a listening socket; port 0 takes a free one.
+class _Protocol(HttpToolsProtocol):
+    """Uvicorn's protocol, with an end to heads: uvicorn would keep a head of any length, and wait for it for ever."""
+
+    _head_bytes = 0
+    _in_head = True
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Begin to wait for the first head."""
+        super().connection_made(transport)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._head_ended()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; what it has taken without coming to the head's end belongs to the head."""
+        super().data_received(data)
+        if self._in_head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_timer is None:
+                self._watch_head()
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self.send_400_response("The head of the request is too long.")
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._head_ended()
+        if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > HEAD_BYTES_MAX:
+            message = "The head of the request is too long."
+            raise ValueError(message)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next byte begins another head."""
+        super().on_message_complete()
+        self._in_head, self._head_bytes = True, 0
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, and end the connection."""
+        if self.transport.is_closing():
+            return
+        kind = REQUEST_UNUSABLE
+        problem = {"type": kind.type, "title": kind.title, "status": kind.status, "detail": msg}
+        body = json.dumps(problem).encode()
+        head = (
+            f"HTTP/1.1 400 Bad Request\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            "cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def _watch_head(self) -> None:
+        self._in_head = True
+        self._head_timer = self.loop.call_later(HEAD_SECONDS_MAX, self._head_too_slow)
+
+    def _head_too_slow(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _head_ended(self) -> None:
+        self._in_head = False
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server; a signal ends it in order and nothing more.
+
+    Uvicorn raises the signal again when it is done, and SIGTERM would then kill the process before the lease is given
+    back and the embedded store is stopped.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Listen to SIGINT and SIGTERM, in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        # A second signal does not wait for requests under way.
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def run_server(
+    vault: Vault, node: Node, host: str, port: int, *, limits: Limits | None = None, log: Log | None = None
+) -> None:
+    """Serve until SIGINT or SIGTERM, then end in order. Port 0 takes a free one; the log says which.
 
     Raises:
-        OSError: the address or port cannot be had.
+        OSError: nobody can listen there.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def run_server(vault: Vault, node: Node, host: str, port: int) -> None:
-    """Serve until SIGINT or SIGTERM, then end in order: requests under way are finished first.
-
-    Raises:
-        OSError: the address or port cannot be had.
-    """
-    with listen(host, port) as listener:
-        server = _server(vault, node)
-        address = "http://{}:{}".format(*listener.getsockname()[:2])
-        log.info("serving", address=address)
-        server.run(sockets=[listener])
+    log = log or make_log()
+    with _listen(host, port) as listener, routed(log, "", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
+        bound_host, bound_port = listener.getsockname()[:2]
+        log.info(f"listening on {bound_host} port {bound_port}")
+        _server(vault, node, limits, log).run(sockets=[listener])
+        log.info("ended")
 
 
 @contextmanager
-def background_server(vault: Vault, node: Node, *, quiet: bool = False) -> Iterator[str]:
-    """The same server in a thread, on a free port of 127.0.0.1, for the demo and for tests; gives its URL.
+def background_server(
+    vault: Vault,
+    node: Node,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    limits: Limits | None = None,
+    log: Log | None = None,
+) -> Iterator[str]:
+    """Serve in a thread while the block runs; yields the address, `http://127.0.0.1:41234`.
 
     Raises:
-        OSError: the address or port cannot be had.
-        RuntimeError: the server does not start.
+        OSError: nobody can listen there.
+        RuntimeError: the server did not start.
     """
-    with listen("127.0.0.1", 0) as listener:
-        server = _server(vault, node, quiet=quiet)
-        thread = threading.Thread(target=server.run, args=([listener],), name="http", daemon=True)
+    log = log or make_log()
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listen(host, port))
+        stack.enter_context(routed(log, "uvicorn", "uvicorn.error", "uvicorn.access"))
+        server = _server(vault, node, limits, log)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="http", daemon=True)
         thread.start()
-        try:
-            deadline = time.monotonic() + _START_SECONDS
-            while not server.started:
-                if time.monotonic() > deadline or not thread.is_alive():
-                    message = "The HTTP server did not start."
-                    raise RuntimeError(message)
-                time.sleep(_POLL_SECONDS)
-            yield "http://{}:{}".format(*listener.getsockname()[:2])
-        finally:
-            server.should_exit = True
-            thread.join()
+        stack.callback(thread.join)
+        stack.callback(setattr, server, "should_exit", True)
+        patience = int(_START_S / _STEP_S)
+        while not server.started:
+            patience -= 1
+            if not patience or not thread.is_alive():
+                message = "The server did not start."
+                raise RuntimeError(message)
+            thread.join(_STEP_S)
+        yield f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _server(vault: Vault, node: Node, limits: Limits | None, log: Log) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            create_app(vault, node, limits=limits, log=log),
+            loop="uvloop",
+            http=_Protocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=CONNECTIONS_MAX,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=SHUTDOWN_S,
+        )
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    return socket.create_server(address[:2], family=family, backlog=_BACKLOG)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from keystore.errors import (
     MasterGoneError,
     SealBrokenError,
 )
-from keystore.secret import KEY_BYTES, Key
+from keystore.secret import KEY_BYTES, Key, wipe
 
 from .contract import Assurance, MasterState
 
@@ -33,6 +34,7 @@ __all__ = ["FileCustodian"]
 
 _NAME: Final = re.compile(r"[a-z0-9-]{1,64}")
 _SUFFIX: Final = ".master"
+_PARTIAL: Final = ".partial"
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _WRAPPED_BYTES: Final = _NONCE_BYTES + KEY_BYTES + _TAG_BYTES
@@ -84,13 +86,10 @@ class FileCustodian:
     def create(self, name: str) -> None:
         """See `Custodian.create`."""
         path = self._path(name)
-        # Written under another name first: a crash leaves either no master or a whole one.
-        partial = path.with_suffix(".partial")
+        # Written under another name first: a crash leaves either no master or a whole one. A name of its own,
+        # so that two creators of one master never write, link or remove each other's file.
+        partial = self._folder / f"{name}.{secrets.token_hex(8)}{_PARTIAL}"
         with _translated(path), Key.generate() as key:
-            if path.exists():
-                message = f"A master named {name} exists already."
-                raise MasterExistsError(message)
-            partial.unlink(missing_ok=True)
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 with io.FileIO(descriptor, "wb") as file:
@@ -105,7 +104,11 @@ class FileCustodian:
                 raise MasterExistsError(message) from exists
             finally:
                 partial.unlink(missing_ok=True)
-            _sync_folder(self._folder)
+            try:
+                _sync_folder(self._folder)
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
 
     def wrap(self, name: str, key: Key, bound_to: bytes) -> bytes:
         """See `Custodian.wrap`. AES-256-GCM: 12 random bytes, then ciphertext and tag; 60 bytes in all."""
@@ -122,21 +125,20 @@ class FileCustodian:
             try:
                 AESGCM(master.reveal()).decrypt_into(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], bound_to, buffer)
             except InvalidTag as broken:
+                # GCM has written the plaintext before it found the tag wrong.
+                wipe(buffer)
                 raise SealBrokenError from broken
         return Key(buffer)
 
     def describe(self, name: str) -> MasterState:
         """See `Custodian.describe`."""
-        path = self._path(name)
-        with _translated(path):
-            present = path.exists() or path.with_suffix(".partial").exists()
-        return MasterState.LIVE if present else MasterState.ABSENT
+        return MasterState.LIVE if self._files(name) else MasterState.ABSENT
 
     def destroy(self, name: str) -> None:
         """See `Custodian.destroy`: unlink, fsync the folder, look again."""
-        path = self._path(name)
-        with _translated(path):
-            for victim in (path, path.with_suffix(".partial")):
+        victims = self._files(name)
+        with _translated(self._folder):
+            for victim in victims:
                 victim.unlink(missing_ok=True)
             _sync_folder(self._folder)
         if self.describe(name) is not MasterState.ABSENT:
@@ -146,7 +148,17 @@ class FileCustodian:
     def names(self) -> frozenset[str]:
         """See `Custodian.names`."""
         with _translated(self._folder):
-            return frozenset(path.stem for path in self._folder.glob(f"*{_SUFFIX}"))
+            return frozenset(path.stem for path in self._folder.iterdir() if path.suffix == _SUFFIX)
+
+    def _files(self, name: str) -> list[Path]:
+        """The master's file and what cut-off creations of it left. A folder that is gone is an error, no absence."""
+        master = self._path(name)
+        with _translated(self._folder):
+            return [
+                path
+                for path in self._folder.iterdir()
+                if path == master or (path.suffix == _PARTIAL and path.name.partition(".")[0] == name)
+            ]
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):

@@ -1,0 +1,49 @@
+"""Counters of one app, in a registry of their own. Labels are route templates and statuses, never paths or ids."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+__all__ = ["MEDIA_TYPE", "Metrics"]
+
+MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 120)
+
+
+class Metrics:
+    """What is counted. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests: Final = Counter(
+            "shredvault_http_requests",
+            "Requests, by route template; 499 is a caller that went away.",
+            ["method", "route", "status"],
+            registry=self._registry,
+        )
+        self.seconds: Final = Histogram(
+            "shredvault_http_request_seconds",
+            "From the first byte of a request to the last of its answer.",
+            ["method", "route"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.received: Final = Counter(
+            "shredvault_http_received_bytes", "Bytes of bodies that came in.", registry=self._registry
+        )
+        self.in_flight: Final = Gauge("shredvault_uploads_in_flight", "Uploads under way.", registry=self._registry)
+        self.aborted: Final = Counter(
+            "shredvault_uploads_aborted",
+            "Uploads that were begun and came to nothing, by problem.",
+            ["problem"],
+            registry=self._registry,
+        )
+        self.reads: Final = Counter(
+            "shredvault_reads", "Records and documents read.", ["kind"], registry=self._registry
+        )
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self._registry)

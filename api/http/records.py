@@ -1,0 +1,102 @@
+"""Routes of records: open, complete, look at."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from vault.access import Caller, Role
+from vault.filing import complete_record, open_record
+from vault.retrieval import read_record
+
+from .applicants import parse_open_record
+from .bodies import small_body
+from .desk import Desk
+from .edge import facts_of
+from .openapi import COMPLETE, OPEN, VIEW
+from .problems import JSON_NEEDED, KEY_MISSING, RefusedError
+
+__all__ = ["record_routes"]
+
+IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 200
+
+
+def record_routes(desk: Desk) -> APIRouter:
+    """The routes, for one app."""
+    routes = APIRouter(tags=["records"])
+
+    @routes.post("/v1/records", **OPEN)
+    async def open_one(request: Request) -> Response:
+        caller = await desk.identify(request)
+        caller.require(Role.CENTER)
+        key = _idempotency_key(request)
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise RefusedError(JSON_NEEDED)
+        body = await small_body(request, desk.limits)
+        applicant = parse_open_record(body).applicant.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        desk.must_serve()
+        opened = await desk.workers.run(
+            lambda: open_record(desk.vault, caller, idempotency_key=key, applicant=applicant, body=body)
+        )
+        facts_of(request.scope).concerns(opened.record_id)
+        headers = {"Location": f"/v1/records/{opened.record_id}"}
+        if opened.repeated:
+            headers["Idempotent-Replayed"] = "true"
+        return _json({"id": opened.record_id, "receipt": opened.receipt}, 200 if opened.repeated else 201, headers)
+
+    @routes.post("/v1/records/{record_id}/complete", **COMPLETE)
+    async def complete_one(request: Request) -> Response:
+        record_id = str(request.path_params["record_id"])
+        facts_of(request.scope).concerns(record_id)
+        done = await desk.serve(request, lambda caller: complete_record(desk.vault, caller, record_id))
+        return _json(
+            {
+                "id": done.record_id,
+                "completed_at": done.completed_at.isoformat(),
+                "due_on": done.due_on.isoformat(),
+                "documents": done.documents,
+            }
+        )
+
+    @routes.get("/v1/records/{record_id}", **VIEW)
+    async def view_one(request: Request) -> Response:
+        record_id = str(request.path_params["record_id"])
+        facts_of(request.scope).concerns(record_id)
+        purpose = request.headers.get("purpose")
+
+        def view(caller: Caller) -> dict[str, Any]:
+            seen = read_record(desk.vault, caller, record_id, purpose)
+            return {
+                "id": seen.record_id,
+                "state": seen.state,
+                "applicant": seen.applicant,
+                "opened_at": seen.opened_at.isoformat(),
+                "completed_at": seen.completed_at.isoformat() if seen.completed_at else None,
+                "due_on": seen.due_on.isoformat() if seen.due_on else None,
+                "documents": [
+                    {"name": line.name, "media_type": line.media_type, "size": line.size} for line in seen.documents
+                ],
+            }
+
+        answer = await desk.serve(request, view)
+        desk.metrics.reads.labels("record").inc()
+        return _json(answer)
+
+    return routes
+
+
+def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(json.dumps(content, ensure_ascii=False).encode(), status, headers, "application/json")
+
+
+def _idempotency_key(request: Request) -> str:
+    given = request.headers.getlist("idempotency-key")
+    if len(given) != 1:
+        raise RefusedError(KEY_MISSING)
+    key = given[0]
+    if not 0 < len(key) <= IDEMPOTENCY_KEY_CHARACTERS_MAX or not all("!" <= c <= "~" for c in key):
+        raise RefusedError(KEY_MISSING)
+    return key
