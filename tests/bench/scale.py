@@ -26,11 +26,21 @@ from vault.ids import new_id
 from vault.keyring import grow
 from vault.retention import Cause
 
-__all__ = ["Timing", "city", "destroy_timed", "scatter_due"]
+__all__ = [
+    "FIRST_DUE",
+    "RECORDS_PER_DAY",
+    "Timing",
+    "city",
+    "destroy_timed",
+    "founding_in",
+    "keystore_bytes_per_record",
+    "scatter_due",
+]
 
 RECORDS_PER_COHORT = COHORT_SLOTS - 1
 RECORDS_PER_DAY = 1_233
 START = datetime(2026, 1, 5, 15, tzinfo=UTC)
+FIRST_DUE = date(2028, 1, 6)
 
 
 @dataclass(frozen=True)
@@ -44,34 +54,37 @@ class Timing:
     destroyed: int
     pages: int
     mirror_bytes: int
+    catalogue_bytes: int
+    """Written to the catalogue's files, checkpoints included, freezing included."""
+
+
+def founding_in(folder: Path) -> Founding:
+    """A vault with the embedded object store and the file custodian."""
+    return Founding(
+        home=folder / "home",
+        objects=EMBEDDED,
+        objects_folder=folder / "objects",
+        bucket="shredvault",
+        region="us-east-1",
+        custodian=f"file:{folder}/keys",
+        time_zone="America/New_York",
+        retention_months=24,
+    )
 
 
 @contextmanager
 def city(folder: Path, count: int, *, per_day: int = RECORDS_PER_DAY) -> Iterator[tuple[Vault, SimulatedClock]]:
     """Found a vault with `count` retained records, `per_day` of them due on each day from 2028-01-06 on."""
     clock = SimulatedClock(START)
-    found_vault(
-        Founding(
-            home=folder / "home",
-            objects=EMBEDDED,
-            objects_folder=folder / "objects",
-            bucket="shredvault",
-            region="us-east-1",
-            custodian=f"file:{folder}/keys",
-            time_zone="America/New_York",
-            retention_months=24,
-        ),
-        clock,
-    )
+    found_vault(founding_in(folder), clock)
     with open_vault(folder / "home", clock) as vault:
         _fill(vault, count, per_day)
         yield vault, clock
 
 
 def _fill(vault: Vault, count: int, per_day: int) -> None:
-    first = date(2028, 1, 6)
     plan = [
-        (first + timedelta(days=start // per_day), min(RECORDS_PER_COHORT, count - start))
+        (FIRST_DUE + timedelta(days=start // per_day), min(RECORDS_PER_COHORT, count - start))
         for start in range(0, count, RECORDS_PER_COHORT)
     ]
     now = vault.clock.now()
@@ -98,7 +111,7 @@ def _fill(vault: Vault, count: int, per_day: int) -> None:
                         "policy_version": 1,
                         "opened_at": now,
                         "completed_at": now,
-                        "due_on": first + timedelta(days=((number - 1) * RECORDS_PER_COHORT + slot - 1) // per_day),
+                        "due_on": FIRST_DUE + timedelta(days=((number - 1) * RECORDS_PER_COHORT + slot - 1) // per_day),
                         "sheet": b"-",
                     }
                     for slot in range(1, size + 1)
@@ -107,9 +120,9 @@ def _fill(vault: Vault, count: int, per_day: int) -> None:
 
 
 def scatter_due(vault: Vault, count: int, today: date) -> None:
-    """Make `count` records, scattered over all cohorts, due today."""
+    """Make `count` records that are due later, scattered over all cohorts, due today."""
     with vault.catalogue.write() as tx:
-        ids = list(tx.execute(sa.select(records.c.id)).scalars())
+        ids = list(tx.execute(sa.select(records.c.id).where(records.c.due_on > today)).scalars())
         chosen = random.Random(1).sample(ids, count)
         tx.execute(
             sa.update(records).where(records.c.id == sa.bindparam("r")).values(due_on=today), [{"r": r} for r in chosen]
@@ -124,6 +137,7 @@ def keystore_bytes_per_record(vault: Vault, count: int) -> float:
 
 def destroy_timed(vault: Vault, cause: Cause) -> Timing:
     """Freeze and carry out, with the time of each part."""
+    written = _bytes_written()
     begun = time.perf_counter()
     destruction_id = freeze(vault, cause, "benchmark")
     frozen = time.perf_counter()
@@ -138,4 +152,11 @@ def destroy_timed(vault: Vault, cause: Cause) -> Timing:
         destroyed=done.condemned or 0,
         pages=done.observed["pages_rewritten"],
         mirror_bytes=done.observed["mirror_bytes"],
+        catalogue_bytes=_bytes_written() - written,
     )
+
+
+def _bytes_written() -> int:
+    """What this process handed to `write` so far. Sockets are not counted: botocore and urllib3 use `send`."""
+    lines = Path("/proc/self/io").read_text("ascii").splitlines()
+    return int(dict(line.split(": ") for line in lines)["wchar"])

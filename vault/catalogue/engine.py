@@ -117,6 +117,7 @@ def _on_begin(connection: sa.Connection) -> None:
 
 
 _FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PRIMARY_CODE: Final = 0xFF
 
 
@@ -137,6 +138,11 @@ def _translated() -> Iterator[None]:
     except sa.exc.IntegrityError as error:
         message = "The catalogue's rules forbid this change."
         raise RuleBrokenError(message) from error
+    except sa.exc.DatabaseError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE not in _DAMAGED:
+            raise
+        message = "The catalogue's file is damaged."
+        raise CatalogueError(message) from error
     except sa.exc.TimeoutError as error:
         message = "The catalogue is busy; try again."
         raise BusyError(message) from error
