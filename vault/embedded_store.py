@@ -39,6 +39,8 @@ from pydantic import SecretStr
 
 from vault.objects import Bucket, BucketMissing, BucketSettings, ObjectStoreDenied, ObjectStoreUnavailable
 
+__all__ = ["EmbeddedStore", "EmbeddedStoreError", "flush", "share"]
+
 START_LIMIT_SECONDS: Final = 30.0
 STOP_LIMIT_SECONDS: Final = 5.0
 """A request that hangs keeps SeaweedFS from ending. A kill loses nothing that was acknowledged."""

@@ -120,7 +120,7 @@ class Stage:
                 headers=self._center | {"Idempotency-Key": f"demo-{family_name}"},
             )
         ).json()
-        record_id = str(opened["id"])
+        record_id = str(opened["record_id"])
         for file_name, content in papers.items():
             media_type = {"Content-Type": _TYPES[Path(file_name).suffix]}
             path = f"/v1/records/{record_id}/documents/{file_name}"

@@ -32,7 +32,7 @@ def download_routes(desk: Desk) -> APIRouter:
     """The route, for one app."""
     routes = APIRouter(tags=["documents"])
 
-    @routes.get("/v1/records/{record_id}/documents/{name:path}", **GET)
+    @routes.get("/v1/records/{record_id}/documents/{name:path}", **GET)  # noqa: FAST003  # from the scope: see `openapi`
     async def get_document(request: Request) -> Response:
         record_id, name = str(request.path_params["record_id"]), str(request.path_params["name"])
         facts_of(request.scope).concerns(record_id)

@@ -10,8 +10,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from vault.access import ForbiddenError, MistypedTokenError
-from vault.access import BadTokenError as UnknownTokenError
+from vault.access import BadTokenError, ForbiddenError, MistypedTokenError
 from vault.documents import MediaType
 from vault.errors import (
     BadDocumentError,
@@ -42,8 +41,8 @@ __all__ = ["COMPLETE", "DESCRIPTION", "GET", "HEALTH", "METRICS", "OPEN", "PUT",
 
 DESCRIPTION: Final = (
     "Files scanned identity documents into a vault that can make them unrecoverable. A center's token files and cannot "
-    "read; a reviewer's token reads, for a stated purpose that is on record before the first byte leaves. Every refusal "
-    "is a problem document (RFC 9457) that never repeats what was submitted."
+    "read; a reviewer's token reads, for a stated purpose that is on record before the first byte leaves. Every "
+    "refusal is a problem document (RFC 9457) that never repeats what was submitted."
 )
 TAGS: Final = [
     {"name": "records", "description": "One application each: opened, filled with documents, completed."},
@@ -186,7 +185,7 @@ _EVERYWHERE: Final = (
     problems.REQUEST_UNUSABLE,
     problems.TOKEN_MISSING,
     MistypedTokenError,
-    UnknownTokenError,
+    BadTokenError,
     ForbiddenError,
     problems.INTERNAL,
     problems.NOT_SERVING,
@@ -207,10 +206,12 @@ OPEN: Final[dict[str, Any]] = _PLAIN | {
     "responses": {
         200: _answer(
             "The same request was answered before; this is that answer.",
-            {"id": _ID, "receipt": "7k2m-9q8x-1c5r-6t4w"},
+            {"record_id": _ID, "receipt": "7k2m-9q8x-1c5r-6t4w"},
             {"Idempotent-Replayed": "`true`", "Location": "The record."},
         ),
-        201: _answer("The record is open.", {"id": _ID, "receipt": "7k2m-9q8x-1c5r-6t4w"}, {"Location": "The record."}),
+        201: _answer(
+            "The record is open.", {"record_id": _ID, "receipt": "7k2m-9q8x-1c5r-6t4w"}, {"Location": "The record."}
+        ),
         **_refusals(
             *_EVERYWHERE,
             problems.KEY_MISSING,
@@ -255,9 +256,9 @@ PUT: Final[dict[str, Any]] = _PLAIN | {
     "responses": {
         200: _answer(
             "The same bytes were there under this name already.",
-            {"id": _ID, "media_type": "image/jpeg", "size": 410536},
+            {"document_id": _ID, "media_type": "image/jpeg", "size": 410536},
         ),
-        201: _answer("The document is in the vault.", {"id": _ID, "media_type": "image/jpeg", "size": 410536}),
+        201: _answer("The document is in the vault.", {"document_id": _ID, "media_type": "image/jpeg", "size": 410536}),
         **_refusals(
             *_EVERYWHERE,
             problems.LENGTH_UNREADABLE,
@@ -303,7 +304,7 @@ COMPLETE: Final[dict[str, Any]] = _PLAIN | {
     "responses": {
         200: _answer(
             "The record is complete.",
-            {"id": _ID, "completed_at": "2026-01-05T15:02:11+00:00", "due_on": "2028-01-06", "documents": 2},
+            {"record_id": _ID, "completed_at": "2026-01-05T15:02:11+00:00", "due_on": "2028-01-06", "documents": 2},
         ),
         **_refusals(*_EVERYWHERE, NotFoundError, RecordIncompleteError, DestroyedError, CatalogueFullError),
     },
@@ -318,7 +319,7 @@ VIEW: Final[dict[str, Any]] = _PLAIN | {
         200: _answer(
             "The record's sheet and the list of its documents.",
             {
-                "id": _ID,
+                "record_id": _ID,
                 "state": "retained",
                 "applicant": {"family_name": "Vexley", "given_name": "Ottoline"},
                 "opened_at": "2026-01-05T15:00:40+00:00",
@@ -335,8 +336,8 @@ VIEW: Final[dict[str, Any]] = _PLAIN | {
 GET: Final[dict[str, Any]] = _PLAIN | {
     "operation_id": "read_document",
     "summary": "Read a document",
-    "description": "For reviewers. The reading and its purpose are on record before the first byte leaves. An answer that "
-    "is shorter than its Content-Length was broken off because what is stored is damaged or cannot be reached.",
+    "description": "For reviewers. The reading and its purpose are on record before the first byte leaves. An answer "
+    "that is shorter than its Content-Length was broken off because what is stored is damaged or cannot be reached.",
     "responses": {
         200: {
             "description": "The document, as it was filed.",

@@ -45,6 +45,7 @@ class _Protocol(HttpToolsProtocol):
 
     _head_bytes = 0
     _in_head = True
+    _body_ended = False
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -59,8 +60,9 @@ class _Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; what it has taken without coming to the head's end belongs to the head."""
+        self._body_ended = False
         super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
+        if self._in_head and not self._body_ended and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_timer is None:
                 self._watch_head()
@@ -78,7 +80,7 @@ class _Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The next byte begins another head."""
         super().on_message_complete()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._body_ended = True, 0, True
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, and end the connection."""
@@ -146,8 +148,8 @@ def run_server(
     """
     log = log or make_log()
     with _listen(host, port) as listener, routed(log, "", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
-        bound_host, bound_port = listener.getsockname()[:2]
-        log.info(f"listening on {bound_host} port {bound_port}")
+        address = "listening on {} port {}".format(*listener.getsockname()[:2])
+        log.info(address)
         _server(vault, node, limits, log).run(sockets=[listener])
         log.info("ended")
 

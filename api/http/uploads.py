@@ -32,14 +32,14 @@ def upload_routes(desk: Desk) -> APIRouter:
     """The route, for one app."""
     routes = APIRouter(tags=["documents"])
 
-    @routes.put("/v1/records/{record_id}/documents/{name:path}", **PUT)
+    @routes.put("/v1/records/{record_id}/documents/{name:path}", **PUT)  # noqa: FAST003  # from the scope: see `openapi`
     async def put_document(request: Request) -> Response:
         record_id = str(request.path_params["record_id"])
         facts_of(request.scope).concerns(record_id)
         with desk.uploads:
             filed = await _Reception(desk, request, record_id, str(request.path_params["name"])).take()
         # Every part of this answer is ours: nothing in it needs escaping.
-        body = f'{{"id":"{filed.document_id}","media_type":"{filed.media_type}","size":{filed.size}}}'
+        body = f'{{"document_id":"{filed.document_id}","media_type":"{filed.media_type}","size":{filed.size}}}'
         return Response(body.encode(), 200 if filed.repeated else 201, media_type="application/json")
 
     return routes

@@ -8,6 +8,8 @@ from typing import Final, Protocol, Self, TypeAlias
 
 from vault.objects.errors import ObjectStoreMisbehaved, wall
 
+__all__ = ["PUT_BYTES_MAX", "Body", "Incoming", "ObjectReader", "outgoing"]
+
 PUT_BYTES_MAX: Final = 64 * 1024 * 1024
 """Largest body of one request: room for a full pack of key pages; documents come in parts of 8 MiB."""
 

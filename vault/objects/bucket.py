@@ -18,6 +18,8 @@ from vault.objects.errors import (
 )
 from vault.objects.parts import PartedUpload, Unfinished
 
+__all__ = ["Bucket", "Version"]
+
 DELETIONS_PER_REQUEST_MAX: Final = 1000
 NAMES_PER_BATCH: Final = 500
 LISTING_THREADS: Final = 8

@@ -18,6 +18,8 @@ import botocore.session
 from botocore.config import Config
 from pydantic import SecretStr
 
+__all__ = ["S3", "Answer", "BucketSettings", "Pages", "clients"]
+
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 READ_TIMEOUT_SECONDS: Final = 30.0
 CONNECTIONS_MAX: Final = 32

@@ -15,6 +15,18 @@ import botocore.exceptions as boto
 import botocore.parsers
 import urllib3.exceptions as raw
 
+__all__ = [
+    "BucketMissing",
+    "ObjectExists",
+    "ObjectNotFound",
+    "ObjectStoreDenied",
+    "ObjectStoreError",
+    "ObjectStoreMisbehaved",
+    "ObjectStoreUnavailable",
+    "refusal",
+    "wall",
+]
+
 ERROR_CODE_CHARACTERS_MAX: Final = 40
 
 _TRY_AGAIN_CODES: Final = frozenset(

@@ -10,6 +10,8 @@ from vault.objects.bodies import Body, outgoing
 from vault.objects.client import S3
 from vault.objects.errors import ObjectNotFound, ObjectStoreError, wall
 
+__all__ = ["PART_BYTES_MIN", "PartedUpload", "Unfinished"]
+
 PART_BYTES_MIN: Final = 5 * 1024 * 1024
 """Every part but the last has at least this length (S3's rule; SeaweedFS keeps it too)."""
 PARTS_MAX: Final = 10_000
