@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 
 from .errors import SealBrokenError, WrongOrderError
 from .sealing import CHUNK_BYTES, Opener, Sealer, context, sealed_size
@@ -144,10 +144,13 @@ class KeyPage:
         """Whether the slot holds a key."""
         return bool(self._bitmap >> slot & 1)
 
-    def _view(self, slot: int) -> memoryview:
+    def _require_alive(self) -> None:
         if self._ended:
             message = "this page has been wiped"
             raise WrongOrderError(message)
+
+    def _view(self, slot: int) -> memoryview:
+        self._require_alive()
         start = _rank(self._bitmap, slot) * KEY_BYTES
         return memoryview(self._keys)[start : start + KEY_BYTES]
 
@@ -166,6 +169,8 @@ class KeyPage:
 
         Runs of neighbouring kept keys are copied as blocks.
         """
+        # A wiped page would give zeros for keys.
+        self._require_alive()
         put = put or {}
         capacity = capacity or self.capacity
         added = sum(1 << slot for slot in put)
@@ -196,9 +201,7 @@ class KeyPage:
 
     def seal(self, name: PageName, page_key: Key) -> bytearray:
         """Seal this page under its own key. A page key seals exactly one version of one page."""
-        if self._ended:
-            message = "this page has been wiped"
-            raise WrongOrderError(message)
+        self._require_alive()
         size = self.live_count * KEY_BYTES
         area = bytearray(-(-size // CHUNK_BYTES) * CHUNK_BYTES)
         area[:size] = memoryview(self._keys)[:size]
@@ -223,7 +226,7 @@ class KeyPage:
         try:
             count = opener.update_into(sealed, keys)
             trailer = opener.finish()
-            level, capacity, bitmap = _read_trailer(trailer, count, name.level)
+            level, capacity, bitmap = _read_trailer(trailer, keys, count, name.level)
         except SealBrokenError:
             wipe(keys)
             raise
@@ -245,6 +248,10 @@ class KeyPage:
         if not getattr(self, "_ended", True):
             wipe(self._keys)
 
+    def __reduce__(self) -> NoReturn:
+        message = "key pages are never pickled or copied"
+        raise TypeError(message)
+
     def __repr__(self) -> str:
         return f"<KeyPage level={self.level} live={self.live_count}>"
 
@@ -259,7 +266,7 @@ def _runs(bits: int) -> Iterator[tuple[int, int]]:
         bits &= ~(((1 << length) - 1) << first)
 
 
-def _read_trailer(trailer: bytes, area: int, expected_level: int) -> tuple[int, int, bytes]:
+def _read_trailer(trailer: bytes, keys: bytearray, area: int, expected_level: int) -> tuple[int, int, bytes]:
     """Check the layout of an opened page; every deviation is the same opaque error."""
     if len(trailer) < _TRAILER.size:
         raise SealBrokenError
@@ -274,6 +281,8 @@ def _read_trailer(trailer: bytes, area: int, expected_level: int) -> tuple[int, 
         or number >> capacity
         or number.bit_count() != live
         or area != -(-live * KEY_BYTES // CHUNK_BYTES) * CHUNK_BYTES
+        # A removed key in the padding would survive its destruction, unseen by the key-graph check.
+        or keys.count(0, live * KEY_BYTES, area) != area - live * KEY_BYTES
     ):
         raise SealBrokenError
     return level, capacity, bitmap

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,9 +89,15 @@ def demo(
     if not as_json:
         say(_PROLOGUE)
     started = time.monotonic()
-    with set_stage() as stage:
-        story = _Story(stage, scans, kept, tell=not as_json)
-        claims, paths = story.play()
+    try:
+        with set_stage() as stage:
+            story = _Story(stage, scans, kept, tell=not as_json)
+            claims, paths = story.play()
+    except BaseException:
+        # Cut off before it had a record to keep: then there is no folder to keep either.
+        with suppress(OSError):
+            kept.rmdir()
+        raise
     untrue = [claim.says for claim in claims if not claim.true]
     if as_json:
         print_json({"claims": [asdict(claim) for claim in claims], "destruction_records": paths})
@@ -176,7 +183,7 @@ class _Story:
         self._step(f"STEAL. {title}")
         loot = self._stage.steal()
         self._result(
-            f"Database, passwords, object store: {loot.files} files, {loot.size / 1e6:.0f} MB. "
+            f"Database, passwords, objects: {loot.files} files, {loot.size / 1e6:.0f} MB. "
             "(The master keys are kept apart.)"
         )
         return loot
