@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .custodians import Custodian, MasterState
-from .errors import CustodianError, MasterGoneError
+from .errors import CustodianError, MasterGoneError, SealBrokenError, WrongOrderError
 from .tree import SealedRoot, root_context
 
 __all__ = ["Evidence", "destroy_master", "discard_unused_master"]
@@ -30,29 +30,41 @@ class Evidence:
     """How often in a row the custodian refused to open the old root with it."""
 
 
-def destroy_master(custodian: Custodian, vault_id: bytes, last_root: SealedRoot) -> Evidence:
+def destroy_master(custodian: Custodian, vault_id: bytes, last_root: SealedRoot, next_root: SealedRoot) -> Evidence:
     """Destroy the master that wraps `last_root`; read back that it is gone; try to use it until that is stable.
 
-    Safe to repeat: on an absent master it only observes.
+    The custodian must open `next_root` first: an empty or unmounted custodian knows no master at all, and its
+    silence about the old one would prove nothing. Safe to repeat: on an absent master it only observes.
 
     Raises:
-        CustodianError: the master is, or may be, still usable.
+        CustodianError: the master is, or may be, still usable; or the next root's master is not there.
     """
     name = last_root.master
+    if next_root.master == name:
+        message = "the next root must stand under another master"
+        raise WrongOrderError(message)
+    _use(custodian, vault_id, next_root)
     custodian.destroy(name)
     state = custodian.describe(name)
     if state is not MasterState.ABSENT:
         message = f"The custodian still has the master {name} after its destruction."
         raise CustodianError(message)
-    bound_to = root_context(vault_id, last_root.tree, last_root.epoch, last_root.version)
     for _ in range(STABLE_AFTER):
         try:
-            custodian.unwrap(name, last_root.wrapped_key, bound_to).wipe()
+            _use(custodian, vault_id, last_root)
         except MasterGoneError:
             continue
+        except SealBrokenError as other:
+            message = f"The custodian has a master {name} again, after its destruction."
+            raise CustodianError(message) from other
         message = f"The custodian still opens data with the destroyed master {name}."
         raise CustodianError(message)
     return Evidence(name, custodian.uri, state, STABLE_AFTER)
+
+
+def _use(custodian: Custodian, vault_id: bytes, root: SealedRoot) -> None:
+    bound_to = root_context(vault_id, root.tree, root.epoch, root.version)
+    custodian.unwrap(root.master, root.wrapped_key, bound_to).wipe()
 
 
 def discard_unused_master(custodian: Custodian, name: str) -> None:

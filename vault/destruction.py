@@ -1,6 +1,6 @@
 """Destruction: the one function through which a key can be destroyed, and the order of its steps.
 
-0. authority: the exact list is frozen (`freeze`)
+0. authority: the exact list is frozen (`vault.frozen_lists`)
 1. journal the intent; close the touched cohorts
 2. create the new master
 3. stage the next tree, mirror it, read it back, check the key graph (`vault.staging`)
@@ -19,16 +19,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
 
-from keystore import KeyGraphError, SealedRoot, Tree
+from keystore import KeyGraphError, Tree
 from keystore.destruction import Evidence, destroy_master, discard_unused_master
 
 from . import mirror
@@ -37,49 +36,29 @@ from .catalogue.destructions import (
     Destruction,
     condemn,
     held_slots,
-    insert_destruction,
     load,
     load_list,
     unfinished,
     update,
 )
 from .catalogue.schema import cohorts, holds
-from .clock import civil_date
-from .context import Vault, current_policy, note
+from .context import Vault, note
 from .errors import BusyError, DestructionRefusedError
 from .fences import wait_for_nodes
-from .ids import DestructionId, HoldId, new_id
-from .merkle import tree_hash
-from .retention import CONDEMNABLE, Cause, Test, count_verdicts, judge, not_eligible
+from .frozen_lists import predicate_at
+from .ids import DestructionId
+from .retention import Cause, not_eligible
 from .staging import Plan, Staging, plan_tree, revisions_of, stage_and_check
 
-__all__ = [
-    "Forecast",
-    "Progress",
-    "Recovered",
-    "carry_out",
-    "forecast",
-    "freeze",
-    "freeze_release",
-    "recover_destructions",
-]
+__all__ = ["STEPS", "Progress", "Recovered", "carry_out", "recover_destructions"]
 
 STAGINGS: Final = 8
 """How often a destruction is staged again because holds or filings came in between."""
 
 Progress = Callable[[str], None]
-"""Told the name of each step as it begins."""
+"""Told the name of each step as it begins, one of `STEPS`."""
 
 STEPS: Final = ("intent", "create master", "stage", "condemn", "fence", "destroy master", "record")
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a destruction would do if it were frozen now."""
-
-    cause: Cause
-    would_die: dict[str, int]
-    would_live: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,86 +68,6 @@ class Recovered:
     undone: list[DestructionId]
     finished: list[DestructionId]
     masters_discarded: int
-
-
-# --- step 0 -------------------------------------------------------------------------------------------
-
-
-def _test(tx: Transaction, cause: Cause, now: datetime) -> Test:
-    policy = current_policy(tx)
-    return Test(cause, civil_date(now, policy.zone), now - timedelta(hours=policy.abandon_after_hours))
-
-
-def forecast(vault: Vault, cause: Cause) -> Forecast:
-    """Say what would die and what would not, and why; change nothing."""
-    with vault.catalogue.read() as tx:
-        counts = count_verdicts(tx, _test(tx, cause, vault.clock.now()))
-    dies = {name: count for name, count in counts.items() if name in CONDEMNABLE}
-    return Forecast(cause, dies, {name: count for name, count in counts.items() if name not in dies})
-
-
-def freeze(vault: Vault, cause: Cause, authority: str) -> DestructionId:
-    """Step 0: freeze the exact list of what is to die, by the Merkle root over its record ids.
-
-    Raises:
-        DestructionRefusedError: another destruction is unfinished.
-    """
-    now = vault.clock.now()
-    with vault.catalogue.read() as tx:
-        judged = judge(tx, _test(tx, cause, now))
-        revisions = revisions_of(tx)
-    listed = [(record_id, cohort, slot) for record_id, cohort, slot, verdict in judged if verdict in CONDEMNABLE]
-    not_listed = Counter(verdict for *_, verdict in judged if verdict not in CONDEMNABLE and verdict != "gone")
-    return _freeze(vault, cause, Tree.ACTIVE, authority, listed, revisions, not_listed, None, now)
-
-
-def freeze_release(
-    vault: Vault, hold_id: HoldId, authority: str, listed: Sequence[tuple[str, int, int]]
-) -> DestructionId:
-    """Step 0 for the release of a hold: the held copies of these records' keys are to die, not the records."""
-    # Revision -1 matches nothing: who else holds these records is asked again in any case.
-    revisions = {cohort: -1 for _, cohort, _ in listed}
-    return _freeze(vault, "release", Tree.HELD, authority, listed, revisions, {}, hold_id, vault.clock.now())
-
-
-def _freeze(
-    vault: Vault,
-    kind: str,
-    tree: Tree,
-    authority: str,
-    listed: Sequence[tuple[str, int, int]],
-    revisions: Mapping[int, int],
-    not_listed: Mapping[str, int],
-    hold_id: HoldId | None,
-    now: datetime,
-) -> DestructionId:
-    slots: dict[int, int] = {}
-    for _, cohort, slot in listed:
-        slots[cohort] = slots.get(cohort, 0) | 1 << slot
-    root = tree_hash(sorted(record_id.encode() for record_id, _, _ in listed))
-    destruction_id = DestructionId(new_id())
-    with vault.catalogue.write() as tx:
-        pending = unfinished(tx)
-        if pending:
-            message = f"Destruction {pending[0].id} is unfinished; run `shredvault recover` first."
-            raise DestructionRefusedError(message)
-        insert_destruction(
-            tx,
-            slots,
-            revisions,
-            id=destruction_id,
-            kind=kind,
-            tree=tree,
-            authority=authority,
-            hold_id=hold_id,
-            list_root=root,
-            listed=len(listed),
-            not_listed=dict(not_listed),
-            observed={},
-            frozen_at=now,
-        )
-        note(tx, now, "list frozen", destruction_id, {"kind": kind, "listed": len(listed), "list_root": root.hex()})
-    return destruction_id
 
 
 # --- steps 1 to 7 -------------------------------------------------------------------------------------
@@ -267,7 +166,7 @@ def _spared(tx: Transaction, vault: Vault, destruction: Destruction, among: Mapp
     """Slots of listed cohorts whose records may not be condemned now (or whose held copy may not go)."""
     spared: dict[int, int] = {}
     if destruction.hold_id is None:
-        test = _test(tx, Cause(destruction.kind), vault.clock.now())
+        test = predicate_at(tx, Cause(destruction.kind), vault.clock.now())
         pairs = not_eligible(tx, test, among.keys())
     else:
         pairs = [pair for pair in held_slots(tx, but_not=destruction.hold_id) if pair[0] in among]
@@ -302,6 +201,7 @@ def _condemn(vault: Vault, destruction: Destruction, listed: Mapping[int, int], 
             tx.rollback()
             return False
         if destruction.tree is Tree.ACTIVE:
+            _require_no_held_copies(tx, plan)
             condemn(tx, destruction.id, plan.condemned, plan.survivors)
         else:
             tx.execute(sa.update(holds).where(holds.c.id == destruction.hold_id).values(released_at=now))
@@ -323,6 +223,14 @@ def _condemn(vault: Vault, destruction: Destruction, listed: Mapping[int, int], 
         )
         note(tx, now, "condemned", destruction.id, {"count": plan.condemned_count, "version": staging.version})
     return True
+
+
+def _require_no_held_copies(tx: Transaction, plan: Plan) -> None:
+    """A condemned record's key must be in no other tree: its master lives on."""
+    for cohort, live in keys.live_bitmaps(tx, Tree.HELD, plan.condemned.keys()).items():
+        if plan.condemned[cohort] & int.from_bytes(live, "little"):
+            message = f"A condemned record of cohort {cohort} still has its key in the held tree."
+            raise KeyGraphError(message)
 
 
 def _same_verdicts(
@@ -371,16 +279,13 @@ def _finish(vault: Vault, destruction_id: DestructionId, progress: Progress) -> 
     progress("destroy master")
     with vault.catalogue.read() as tx:
         destruction = load(tx, destruction_id)
-        old_root = _old_root(tx, destruction)
-    evidence = destroy_master(vault.custodian, vault.vault_id, old_root)
+        assert destruction.old_version is not None
+        old_root = keys.load_root(tx, destruction.tree, destruction.old_version)
+        next_root = keys.current_root(tx, destruction.tree)
+    evidence = destroy_master(vault.custodian, vault.vault_id, old_root, next_root)
     # 7. Record.
     progress("record")
     return _record(vault, destruction, evidence)
-
-
-def _old_root(tx: Transaction, destruction: Destruction) -> SealedRoot:
-    assert destruction.old_version is not None
-    return keys.load_root(tx, destruction.tree, destruction.old_version)
 
 
 def _record(vault: Vault, destruction: Destruction, evidence: Evidence) -> Destruction:

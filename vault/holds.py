@@ -20,8 +20,9 @@ from .catalogue import Transaction, keys
 from .catalogue.destructions import Destruction, held_slots
 from .catalogue.schema import hold_records, holds, record_states, records
 from .context import Vault, note
-from .destruction import Progress, carry_out, freeze_release
+from .destruction import Progress, carry_out
 from .errors import NotFoundError, VaultError
+from .frozen_lists import freeze_release
 from .ids import HoldId, is_id, new_id
 from .keyring import grow, open_tree
 

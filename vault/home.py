@@ -26,7 +26,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from keystore import Custodian, MasterExistsError, Tree, found, open_custodian
+from keystore import Custodian, MasterExistsError, SealBrokenError, StagedTree, Tree, found, open_custodian
 
 from . import mirror
 from .catalogue import Catalogue, keys
@@ -35,7 +35,7 @@ from .clock import Clock, SystemClock
 from .context import Vault, note
 from .embedded_store import flush, share
 from .errors import HomeError
-from .objects import Bucket, BucketSettings
+from .objects import Bucket, BucketSettings, ObjectExists
 from .policy import Policy
 
 __all__ = ["EMBEDDED", "Founding", "Home", "found_vault", "open_vault"]
@@ -157,14 +157,7 @@ def _found_catalogue(
     with catalogue.read() as tx:
         if tx.execute(sa.select(vaults)).one_or_none() is not None:
             return False
-    staged = []
-    for tree in Tree:
-        master = f"{tree}-{vault_id.hex()}"
-        # A founding that was cut off left it; nothing has been kept under it.
-        with suppress(MasterExistsError):
-            custodian.create(master)
-        staged.append(found(vault_id, tree, version=1, master=master, custodian=custodian))
-        mirror.write(bucket, vault_id, staged[-1], {})
+    staged = [_found_tree(bucket, custodian, vault_id, tree) for tree in Tree]
     with catalogue.write() as tx:
         tx.execute(sa.insert(vaults).values(only=1, vault_id=vault_id, founded_at=now))
         tx.execute(
@@ -183,6 +176,30 @@ def _found_catalogue(
             keys.save_staged(tx, root, ())
         note(tx, now, "founded", vault_id.hex())
     return True
+
+
+def _found_tree(bucket: Bucket, custodian: Custodian, vault_id: bytes, tree: Tree) -> StagedTree:
+    """Make the first version of a tree, or take what a founding that was cut off left.
+
+    Raises:
+        HomeError: the bucket holds another vault's keys, or more than a founding leaves.
+    """
+    if any(name != mirror.pack_name(tree, 1) for name in bucket.names(f"{mirror.PREFIX}{tree}/")):
+        message = "The bucket holds the keys of a vault that was in use; its catalogue is not the one in this home."
+        raise HomeError(message)
+    master = f"{tree}-{vault_id.hex()}"
+    with suppress(MasterExistsError):
+        custodian.create(master)
+    first = found(vault_id, tree, version=1, master=master, custodian=custodian)
+    try:
+        mirror.write(bucket, vault_id, first, {})
+    except ObjectExists:
+        try:
+            return mirror.read_back(bucket, vault_id, tree, 1)
+        except SealBrokenError as strange:
+            message = "The bucket holds the keys of another vault; choose another bucket."
+            raise HomeError(message) from strange
+    return first
 
 
 @contextmanager

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from keystore import SealBrokenError, SealedPage, SealedRoot, StagedTree, Tree
 
-from .objects import PUT_BYTES_MAX, Bucket
+from .objects import PUT_BYTES_MAX, Bucket, ObjectExists, ObjectNotFound
 
 __all__ = ["PREFIX", "pack", "pack_name", "read_back", "unpack", "write"]
 
@@ -100,12 +101,21 @@ def unpack(vault_id: bytes, blob: bytes) -> tuple[StagedTree, dict[int, int]]:
 
 
 def write(bucket: Bucket, vault_id: bytes, staged: StagedTree, carried: Mapping[int, int]) -> int:
-    """Store a pack under its name, which no other pack ever has; return its size in bytes."""
+    """Store a pack under its name, which no other pack ever has; return its size in bytes.
+
+    Raises:
+        ObjectExists: a pack of this tree and version is there. A catalogue that was restored from an old backup gives
+            out versions again; it must not write over the packs that came after.
+    """
     blob = pack(vault_id, staged, carried)
     name = pack_name(staged.root.tree, staged.root.version)
     if len(blob) <= PUT_BYTES_MAX:
-        bucket.put(name, blob)
+        bucket.put(name, blob, if_absent=True)
         return len(blob)
+    with suppress(ObjectNotFound):
+        bucket.size(name)
+        message = "A pack of this version is in the bucket already."
+        raise ObjectExists(message)
     with memoryview(blob) as view, bucket.start_parts(name) as upload:
         for start in range(0, len(blob), PUT_BYTES_MAX):
             upload.add(view[start : start + PUT_BYTES_MAX])

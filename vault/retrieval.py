@@ -217,6 +217,7 @@ class DocumentReading:
 
         Raises:
             SealBrokenError: the stored object was altered or cut short.
+            DamagedError: it is whole, and not the one its slip describes.
             DestroyedError: the record was condemned meanwhile.
             ObjectStoreError: the object store failed.
         """
@@ -231,6 +232,9 @@ class DocumentReading:
                 left -= len(piece)
                 if piece:
                     yield piece
+            if left:
+                message = "The stored document is shorter than its slip says. This is an incident: call the operator."
+                raise DamagedError(message)
         finally:
             self.close()
 

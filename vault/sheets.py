@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
-from keystore import Key, context, derive_tag, open_sealed, seal
+from keystore import Key, SealBrokenError, context, derive_tag, open_sealed, seal
 
 from .ids import DocumentId, RecordId
 
 __all__ = ["Sheet", "Slip", "body_tag", "document_context", "name_tag"]
 
-_VERSION = 1
+_VERSION: Final = 1
+_STEP_BYTES: Final = 512
 NAME_TAG_BYTES = 16
 
 
@@ -89,10 +90,13 @@ def _slip_context(vault_id: bytes, record: RecordId, document: DocumentId) -> by
 
 
 def _seal(key: Key, bound_to: bytes, fields: dict[str, Any]) -> bytes:
-    text = json.dumps({"v": _VERSION, **fields}, ensure_ascii=False, separators=(",", ":"))
-    return bytes(seal(key, bound_to, text.encode()))
+    text = json.dumps({"v": _VERSION, **fields}, ensure_ascii=False, separators=(",", ":")).encode()
+    # Spaces up to a whole step, so that the size does not tell how long a name is.
+    return bytes(seal(key, bound_to, text.ljust(-(-len(text) // _STEP_BYTES) * _STEP_BYTES)))
 
 
 def _open(key: Key, bound_to: bytes, sealed: bytes) -> dict[str, Any]:
     fields: dict[str, Any] = json.loads(open_sealed(key, bound_to, sealed))
+    if fields.get("v") != _VERSION:
+        raise SealBrokenError
     return fields

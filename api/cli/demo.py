@@ -213,7 +213,7 @@ class _Story:
         return done
 
     def _attack(self, loot: list[Loot]) -> tuple[Haul, Haul]:
-        self._step("ATTACK. The thief also gets the live vault, every password and every living master key,")
+        self._step("ATTACK. The thief also gets the live vault, every password, every living master key,")
         self._result("and tries everything on everything.")
         haul = self._try(loot, with_destroyed_masters=False)
         self._step("CONTROL. Is the thief only clumsy? The demo kept the dead master keys; he gets them.")
@@ -225,7 +225,7 @@ class _Story:
         started = time.monotonic()
         haul = self._stage.attack(loot, with_destroyed_masters=with_destroyed_masters)
         self._result(
-            f"{haul.roots_opened} of {haul.roots_seen} key trees open, with {haul.record_keys:,} keys in them; "
+            f"{haul.roots_opened} of {haul.roots_seen} key trees open, with {haul.record_keys:,} record keys in them; "
             f"{haul.trials:,} trials in {time.monotonic() - started:.1f} s."
         )
         return haul
@@ -262,7 +262,9 @@ class _Story:
         self._claim("ten records are destroyed and two are not", true=destroyed == _PEOPLE - _HELD)
         if self._tell:
             say("")
-            table(("records", "", "the service says", "the thief opens", "with dead keys too", "as promised"), rows)
+            table(
+                ("records", "count", "the service says", "the thief opens", "with dead keys too", "as promised"), rows
+            )
 
 
 def _papers(records: list[Filed]) -> int:

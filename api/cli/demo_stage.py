@@ -23,8 +23,9 @@ from vault.access import Role, create_token
 from vault.adversary import Copy, Haul, attack, copied_masters, live_copy, open_backup, seize
 from vault.clock import SimulatedClock
 from vault.context import Vault
-from vault.destruction import carry_out, freeze
+from vault.destruction import carry_out
 from vault.fences import Node
+from vault.frozen_lists import freeze
 from vault.holds import place_hold
 from vault.home import EMBEDDED, Founding, found_vault, open_vault
 from vault.reclaim import reclaim

@@ -14,9 +14,10 @@ import typer
 
 from vault.catalogue.destructions import Destruction
 from vault.context import Vault, current_policy
-from vault.destruction import Forecast, carry_out, forecast, freeze, recover_destructions
+from vault.destruction import carry_out, recover_destructions
 from vault.errors import NotFoundError
 from vault.fences import Node
+from vault.frozen_lists import Forecast, forecast, freeze
 from vault.holds import copy_held_keys
 from vault.home import Home, open_vault
 from vault.reclaim import reclaim, sweep_litter

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vault.destruction import forecast
+from vault.frozen_lists import forecast
 from vault.home import open_vault
 from vault.retention import Cause
 from vault.status import Status, status_of

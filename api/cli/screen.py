@@ -14,10 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from vault.destruction import STEPS
-
 __all__ = ["counting", "facts", "is_interactive", "note", "print_json", "say", "stepping", "table", "when"]
 
+# The steps of `vault.destruction`, in their order.
 _STEP_WORDS: Final = {
     "intent": "writing down the intent",
     "create master": "making the new master key",
@@ -96,10 +95,10 @@ def stepping() -> Iterator[Callable[[str], None]]:
         return
     columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=len(STEPS))
+        task = bar.add_task("", total=len(_STEP_WORDS))
 
         def begun(step: str) -> None:
-            bar.update(task, description=_STEP_WORDS[step], completed=STEPS.index(step))
+            bar.update(task, description=_STEP_WORDS[step], completed=list(_STEP_WORDS).index(step))
 
         yield begun
 
