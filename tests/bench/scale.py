@@ -20,7 +20,8 @@ from vault.catalogue import keys
 from vault.catalogue.schema import cohorts, records
 from vault.clock import SimulatedClock
 from vault.context import Vault
-from vault.destruction import carry_out, freeze
+from vault.destruction import carry_out
+from vault.frozen_lists import freeze
 from vault.home import EMBEDDED, Founding, found_vault, open_vault
 from vault.ids import new_id
 from vault.keyring import grow

@@ -27,7 +27,7 @@ from tests.independent.reader import (
 )
 from tests.independent.seal import HEAD, PIECE, TAG, UnreadableError, merkle_root
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY
-from vault import access, destruction, fences, filing, holds, reclaim, uploads
+from vault import access, destruction, fences, filing, frozen_lists, holds, reclaim, uploads
 from vault.clock import SimulatedClock
 from vault.home import Founding, found_vault, open_vault
 from vault.retention import Cause
@@ -161,7 +161,7 @@ def tell(vault: Any, clock: SimulatedClock, copy: Callable[[], Copies]) -> Story
 
     def destroy(name: str, cause: Cause, condemned: Sequence[str]) -> None:
         time.sleep(0.3)  # the node's heartbeat catches up with the simulated clock
-        frozen = destruction.freeze(vault, cause, "a test")
+        frozen = frozen_lists.freeze(vault, cause, "a test")
         told.destructions[name] = (destruction.carry_out(vault, frozen, lambda _: None), sorted(condemned))
         told.copies[name] = copy()
 

@@ -1,0 +1,204 @@
+"""Whatever is done in whatever order, a small model says who must be readable and who must not."""
+
+import shutil
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.vault.faults import Died, Fuse, arm, disarm
+from tests.vault.memory_s3 import MemoryBucket
+from tests.vault.world import Record, Sealed, World, make_world
+from vault.catalogue import Catalogue
+from vault.destruction import recover_destructions
+from vault.errors import DestroyedError
+from vault.filing import complete_record
+from vault.holds import NothingToHoldError, copy_held_keys, place_hold, release_hold
+from vault.reclaim import reclaim
+from vault.retention import Cause
+
+ZONE = ZoneInfo("America/New_York")
+PICK = st.integers(0, 200)
+
+
+@dataclass
+class Life:
+    """The model of a record."""
+
+    record: Record
+    opened: datetime
+    completed: date | None = None
+    holds: set[str] = field(default_factory=set)
+    dead: bool = False
+
+    def dies(self, cause: Cause, now: datetime) -> bool:
+        if self.dead or self.holds:
+            return False
+        if self.completed is None:
+            return now - self.opened > timedelta(hours=72)
+        # Steps are whole months of 31 days and more, so no rule for ends of months is needed twice.
+        due = self.completed.replace(year=self.completed.year + 2) + timedelta(days=1)
+        return cause is Cause.SCRUB or now.astimezone(ZONE).date() >= due
+
+
+class Lives(RuleBasedStateMachine):
+    @initialize()
+    def found(self) -> None:
+        memory = Path("/dev/shm")
+        self.folder = Path(tempfile.mkdtemp(prefix="shredvault-test-", dir=memory if memory.is_dir() else None))
+        catalogue = Catalogue(self.folder / "blank.db")
+        catalogue.migrate()
+        catalogue.close()
+        self.world: World = make_world(self.folder / "vault", MemoryBucket(), self.folder / "blank.db")
+        # A day that every year has.
+        self.lives: list[Life] = []
+        self.holds: dict[str, str] = {}
+        self.sealed = Sealed()
+        self.changed = True
+
+    def teardown(self) -> None:
+        self.world.vault.catalogue.close()
+        shutil.rmtree(self.folder)
+
+    def pick(self, number: int) -> Life:
+        return self.lives[number % len(self.lives)]
+
+    @rule()
+    def open(self) -> None:
+        opened = self.world.clock.now()
+        self.lives.append(Life(self.world.open(), opened))
+
+    @rule()
+    def file(self) -> None:
+        opened = self.world.clock.now()
+        record = self.world.file()
+        self.lives.append(Life(record, opened, self.today()))
+
+    def today(self) -> date:
+        return self.world.clock.now().astimezone(ZONE).date()
+
+    @precondition(lambda self: self.lives)
+    @rule(number=PICK)
+    def upload(self, number: int) -> None:
+        life = self.pick(number)
+        name = f"{len(life.record.documents)}.png"
+        if life.dead:
+            with pytest.raises(DestroyedError):
+                self.world.upload(life.record, name)
+        elif life.completed is None:
+            self.world.upload(life.record, name)
+
+    @precondition(lambda self: self.lives)
+    @rule(number=PICK)
+    def complete(self, number: int) -> None:
+        life = self.pick(number)
+        if life.dead:
+            with pytest.raises(DestroyedError):
+                complete_record(self.world.vault, self.world.center, life.record.id)
+        elif life.record.documents:
+            self.world.complete(life.record)
+            life.completed = life.completed or self.today()
+
+    @precondition(lambda self: self.lives)
+    @rule(numbers=st.lists(PICK, min_size=1, max_size=4), docket=st.sampled_from("abc"))
+    def hold(self, numbers: list[int], docket: str) -> None:
+        chosen = [self.pick(number) for number in numbers]
+        ids = [life.record.id for life in chosen]
+        if all(life.dead for life in chosen):
+            with pytest.raises(NothingToHoldError):
+                place_hold(self.world.vault, ids, docket)
+            return
+        placed = place_hold(self.world.vault, ids, docket)
+        self.holds[docket] = placed.hold_id
+        for life in chosen:
+            assert (placed.answers[life.record.id] == "held") is not life.dead
+            if not life.dead:
+                life.holds.add(docket)
+
+    @precondition(lambda self: self.holds)
+    @rule(docket=st.sampled_from("abc"))
+    def release(self, docket: str) -> None:
+        if docket in self.holds:
+            self.snapshot()
+            release_hold(self.world.vault, self.holds.pop(docket), "counsel")
+            for life in self.lives:
+                life.holds.discard(docket)
+            self.changed = True
+
+    @rule(days=st.sampled_from([1, 4, 40, 400, 740]))
+    def wait(self, days: int) -> None:
+        self.world.advance(days=days)
+
+    @rule(cause=st.sampled_from(Cause))
+    def destroy(self, cause: Cause) -> None:
+        self.snapshot()
+        self.world.destroy(cause)
+        self.die(cause)
+
+    def die(self, cause: Cause) -> None:
+        now = self.world.clock.now()
+        for life in self.lives:
+            life.dead = life.dead or life.dies(cause, now)
+        self.changed = True
+
+    @rule(cause=st.sampled_from(Cause), at=st.integers(1, 45))
+    def destroy_and_crash(self, cause: Cause, at: int) -> None:
+        self.snapshot()
+        arm(self.world, Fuse(at, dies=True))
+        with suppress(Died):
+            self.world.destroy(cause)
+        disarm(self.world)
+        recover_destructions(self.world.vault)
+        copy_held_keys(self.world.vault)
+        last = self.world.rows("SELECT condemned_at FROM destructions ORDER BY frozen_at DESC, rowid DESC LIMIT 1")
+        count = self.world.value("SELECT COUNT(*) FROM destructions")
+        if last and last[0][0] is not None and count > getattr(self, "counted", 0):
+            self.die(cause)
+
+    @rule()
+    def reclaim(self) -> None:
+        self.snapshot()
+        reclaim(self.world.vault)
+
+    @rule()
+    def restart(self) -> None:
+        self.world.restart()
+        recover_destructions(self.world.vault)
+        assert copy_held_keys(self.world.vault) == 0
+
+    def snapshot(self) -> None:
+        bucket = self.world.vault.bucket
+        assert isinstance(bucket, MemoryBucket)
+        self.sealed.gather(self.world, [c for name, c in bucket.s3.ever if name.startswith("keystore/")])
+        self.counted = self.world.value("SELECT COUNT(*) FROM destructions")
+
+    @invariant()
+    def the_model_is_right(self) -> None:
+        for life in self.lives:
+            if life.dead:
+                self.world.assert_destroyed(life.record)
+            else:
+                self.world.assert_readable(life.record)
+        self.world.assert_two_masters()
+
+    @invariant()
+    def no_key_of_the_dead_opens(self) -> None:
+        if self.changed and self.lives:
+            self.snapshot()
+            reachable = self.sealed.reachable(self.world)
+            for life in self.lives:
+                assert (self.world.place(life.record) in reachable) is not life.dead
+            self.changed = False
+
+
+TestLives = Lives.TestCase
+TestLives.settings = settings(
+    max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)

@@ -1,0 +1,84 @@
+"""A real SIGKILL in a real process, at each named step; what was on the disk is all that is left."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, settings
+from tests.vault.world import START, World
+from vault.access import Role, authenticate, create_token
+from vault.clock import SimulatedClock
+from vault.destruction import recover_destructions
+from vault.holds import copy_held_keys, place_hold
+from vault.home import Founding, found_vault, open_vault
+
+STEPS = ("intent", "create master", "stage", "condemn", "fence", "destroy master", "record")
+
+
+def at_step(folder: Path, seaweedfs: str, operation: str, step: str) -> None:
+    clock = SimulatedClock(START)
+    founding = Founding(
+        home=folder / "home",
+        objects=seaweedfs,
+        objects_folder=folder / "objects",
+        bucket=settings(None).bucket,
+        region="us-east-1",
+        custodian=f"file:{folder}/keys",
+        time_zone="America/New_York",
+        retention_months=24,
+        access_key=ACCESS_KEY,
+        secret_key=SECRET_KEY,
+    )
+    found_vault(founding, clock)
+    with open_vault(folder / "home", clock) as vault:
+        callers = [authenticate(vault, create_token(vault, role, role.value)) for role in (Role.CENTER, Role.REVIEWER)]
+        world = World(folder, vault, clock, callers[0], callers[1])
+        due, held = world.file(), world.file()
+        hold = place_hold(vault, [held.id], "d").hold_id
+        world.advance(days=800)
+        young = world.file()
+        (folder / "clock.json").write_text(json.dumps({"now": clock.now().isoformat(), "hold": hold}))
+    command = [sys.executable, "-m", "tests.vault.victim", str(folder), operation, step]
+    ended = subprocess.run(command, check=False, capture_output=True, cwd=Path(__file__).parents[2], timeout=60)
+    assert ended.returncode == -9, ended.stderr.decode()
+    with open_vault(folder / "home", clock) as vault:
+        world.vault = vault
+        recovered = recover_destructions(vault)
+        copy_held_keys(vault)
+        condemned = step in STEPS[4:]
+        assert (len(recovered.finished), len(recovered.undone)) == ((1, 0) if condemned else (0, 1))
+        world.assert_two_masters()
+        world.assert_readable(held)
+        if operation == "release":
+            world.assert_readable(due, young)
+            assert bool(world.value("SELECT released_at IS NOT NULL FROM holds")) is condemned
+        elif condemned:
+            world.assert_destroyed(due)
+        else:
+            world.assert_readable(due)
+        if operation == "scrub" and condemned:
+            world.assert_destroyed(young)
+        else:
+            world.assert_readable(young)
+    # The vault goes on.
+    with open_vault(folder / "home", clock) as vault:
+        world.vault = replace(vault)
+        world.sweep()
+        world.assert_destroyed(due)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_sweep_that_is_killed(tmp_path: Path, seaweedfs: str, step: str) -> None:
+    at_step(tmp_path / "vault", seaweedfs, "sweep", step)
+
+
+@pytest.mark.parametrize("step", ["condemn", "fence", "record"])
+@pytest.mark.parametrize("operation", ["scrub", "release"])
+def test_a_scrub_or_release_that_is_killed(tmp_path: Path, seaweedfs: str, operation: str, step: str) -> None:
+    at_step(tmp_path / "vault", seaweedfs, operation, step)
