@@ -15,7 +15,6 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("keystore", "vault", "api")
 LINES_MAX = 400
 LONGER = {
-    "vault/destruction.py": 450,  # the one function that destroys keys and its recovery, kept under one import contract
 }
 NAMES_BANNED = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc"}
 CLOCK = "vault/clock.py"
