@@ -48,6 +48,7 @@ def test_a_sweep_destroys_what_is_due_and_nothing_else(world: World) -> None:
     assert done.not_listed == {}
     assert done.observed["old_master"]["refused_uses"] == 3
     assert done.old_master in old_masters
+    assert done.new_master in world.custodian.names() - old_masters
     assert done.old_master not in world.custodian.names()
     world.assert_two_masters()
 

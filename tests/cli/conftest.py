@@ -1,0 +1,155 @@
+"""A home for the command line to work on, and the command line itself as a process of its own."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.forked import REPOSITORY, Forker
+from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, seaweedfs
+from vault import access, filing, uploads
+from vault.clock import SimulatedClock
+from vault.context import Vault
+from vault.home import open_vault
+
+__all__ = ["seaweedfs"]
+
+SCAN = (REPOSITORY / "tests" / "specimens" / "letter-1.png").read_bytes()
+THREE_YEARS = timedelta(days=3 * 366)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Somebody at the command line of one vault."""
+
+    folder: Path
+    environment: dict[str, str]
+    forker: Forker
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-W", "error", "-m", "api.cli", *words]
+
+    def run(self, *words: str, typed: str | None = None, **more: str) -> Outcome:
+        """Run a command without a terminal."""
+        code, out, err = self.forker.run(list(words), self.environment | more, typed or "")
+        assert "Traceback" not in err, err
+        return Outcome(code, out, err)
+
+    def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*words),
+            cwd=REPOSITORY,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            **more,
+        )
+
+    def file(self, count: int, ago: timedelta = THREE_YEARS) -> list[str]:
+        """File records some time ago; those of three years ago are due."""
+        clock = SimulatedClock(datetime.now(UTC) - ago)
+        with open_vault(self.home, clock) as vault:
+            center = access.authenticate(vault, access.create_token(vault, access.Role.CENTER, "center"))
+            return [_file_one(vault, center) for _ in range(count)]
+
+    def states(self) -> dict[str, int]:
+        found: dict[str, int] = self.run("status", "--json").data["records"]
+        return found
+
+
+def _file_one(vault: Vault, center: access.Caller) -> str:
+    record = filing.open_record(vault, center, idempotency_key=secrets.token_hex(8), applicant={}, body=b"").record_id
+    upload = uploads.begin_upload(vault, center, record, "a.png", declared_size=len(SCAN), declared_type=None)
+    upload.add(SCAN)
+    upload.finish()
+    filing.complete_record(vault, center, record)
+    return record
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands keep their compiled modules: without it each one compiles everything anew."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="session")
+def forker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forker]:
+    """What runs the commands."""
+    forking = Forker(tmp_path_factory.mktemp("streams"))
+    yield forking
+    forking.close()
+
+
+def _environment(folder: Path, compiled: Path, **settings: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SHREDVAULT_")}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    own = {"HOME": str(folder), "SHREDVAULT_HOME": str(folder / "home"), "PYTHONPYCACHEPREFIX": str(compiled)}
+    return kept | own | settings
+
+
+@pytest.fixture
+def newcomer(tmp_path: Path, compiled: Path, forker: Forker) -> Operator:
+    """Somebody without a vault yet; theirs will have an embedded object store."""
+    return Operator(tmp_path, _environment(tmp_path, compiled), forker)
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, seaweedfs: str, compiled: Path, forker: Forker) -> Operator:
+    """Somebody without a vault yet; theirs will use the session's object store, which is quicker."""
+    settings = {
+        "SHREDVAULT_OBJECTS": seaweedfs,
+        "SHREDVAULT_BUCKET": f"cli-{secrets.token_hex(8)}",
+        "SHREDVAULT_S3_ACCESS_KEY": ACCESS_KEY,
+        "SHREDVAULT_S3_SECRET_KEY": SECRET_KEY.get_secret_value(),
+    }
+    return Operator(tmp_path, _environment(tmp_path, compiled, **settings), forker)
+
+
+@pytest.fixture
+def operator(stranger: Operator) -> Operator:
+    """Somebody with a vault."""
+    assert stranger.run("init").code == 0
+    return stranger
+
+
+@pytest.fixture
+def running(newcomer: Operator) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start commands that are ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        started.append(newcomer.start(*words))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()

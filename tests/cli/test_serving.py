@@ -1,0 +1,118 @@
+import json
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+
+from tests.cli.conftest import SCAN, Operator
+
+Running = Callable[..., subprocess.Popen[str]]
+
+
+def address_of(service: subprocess.Popen[str]) -> str:
+    """Read until the service says where it listens."""
+    assert service.stdout
+    for line in service.stdout:
+        if found := re.search(r"listening on 127\.0\.0\.1 port (\d+)", line):
+            return f"http://127.0.0.1:{found.group(1)}"
+    message = "the service ended before it listened"
+    raise AssertionError(message)
+
+
+def children(folder: Path) -> list[str]:
+    """Processes whose command line names this folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in words:
+            found.append(words)
+    return found
+
+
+def test_one_service_for_each_vault_and_everything_else_works_meanwhile(newcomer: Operator, running: Running) -> None:
+    assert newcomer.run("init").code == 0
+    due = newcomer.file(2)
+    service = running("serve", "--port", "0")
+    address = address_of(service)
+    token = newcomer.run("access", "create", "--role", "center", "--label", "Queens", "--json").data["token"]
+    reviewer = newcomer.run("access", "create", "--role", "reviewer", "--label", "Albany", "--json").data["token"]
+
+    second = newcomer.run("serve", "--port", "0")
+    assert second.code == 5
+    assert second.err.strip() == f"Another `shredvault serve` runs on the vault in {newcomer.home}."
+
+    with httpx2.Client(base_url=address, trust_env=False) as client:
+        center = {"Authorization": f"Bearer {token}"}
+        applicant = {"applicant": {"given_name": "Ada", "family_name": "Aster"}}
+        opened = client.post("/v1/records", json=applicant, headers=center | {"Idempotency-Key": "a"})
+        assert opened.status_code == 201
+        path = f"/v1/records/{opened.json()['record_id']}"
+        assert client.put(f"{path}/documents/a.png", content=SCAN, headers=center).status_code == 201
+        assert client.post(f"{path}/complete", headers=center).is_success
+        reading = {"Authorization": f"Bearer {reviewer}", "Purpose": "audit"}
+        gone = f"/v1/records/{due[0]}/documents/a.png"
+        assert client.get(gone, headers=reading).content == SCAN
+        held = newcomer.run("hold", "place", due[1], "--docket", "1")
+        assert held.code == 0
+
+        swept = newcomer.run("sweep", "--json")
+
+        assert swept.data["counts"]["destroyed"] == 1
+        assert swept.data["observed"]["nodes_confirmed"] >= 1
+        assert client.get(gone, headers=reading).status_code == 410
+        assert client.get(f"/v1/records/{due[1]}/documents/a.png", headers=reading).content == SCAN
+        assert client.get(f"{path}/documents/a.png", headers=reading).content == SCAN
+
+    service.send_signal(signal.SIGTERM)
+    assert service.wait(40) == 0
+    assert not children(newcomer.folder / "objects")
+
+
+def test_a_taken_port_is_one_sentence(operator: Operator) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = operator.run("serve", "--port", str(port))
+    assert refused.code == 5
+    assert refused.err.startswith(f"Port {port} on 127.0.0.1 cannot be had")
+    assert refused.err.count("\n") == 1
+
+
+def test_the_demo_tells_the_truth_and_leaves_only_its_records(newcomer: Operator, tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    told = newcomer.run("demo", "--json", "--keep", str(tmp_path / "kept"), TMPDIR=str(temporary))
+
+    assert told.code == 0, told.err
+    assert set(told.data) == {"claims", "destruction_records"}
+    assert len(told.data["claims"]) == 10
+    assert all(claim["true"] for claim in told.data["claims"])
+    counts = [json.loads(Path(path).read_text())["counts"]["destroyed"] for path in told.data["destruction_records"]]
+    assert counts == [4, 6]
+    assert list(temporary.iterdir()) == []
+    assert not children(temporary)
+
+
+def test_an_interrupted_demo_leaves_nothing(newcomer: Operator, tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    environment = newcomer.environment | {"TMPDIR": str(temporary)}
+    demo = Operator(newcomer.folder, environment, newcomer.forker).start("demo")
+    assert demo.stdout
+    with demo.stdout as lines:
+        for line in lines:
+            if "READ." in line:
+                demo.send_signal(signal.SIGTERM)
+                break
+        lines.read()
+    assert demo.wait(40) == 130
+    assert list(temporary.iterdir()) == []
+    assert not children(temporary)
