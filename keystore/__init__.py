@@ -20,7 +20,7 @@ from .errors import (
     WrongOrderError,
 )
 from .graph import GraphReport, Verdict, check_graph
-from .page import COHORT_SLOTS, INDEX_SLOT, KeyPage, PageName, Tree, slots_of, slots_to_bitmap
+from .page import COHORT_SLOTS, INDEX_SLOT, MAX_COHORTS, KeyPage, PageName, Tree, slots_of, slots_to_bitmap
 from .sealing import CHUNK_BYTES, Opener, Sealer, context, derive_tag, open_sealed, seal, sealed_size
 from .secret import KEY_BYTES, Key, fill_random, wipe
 from .tree import (
@@ -42,6 +42,7 @@ __all__ = [
     "EVERY_SLOT",
     "INDEX_SLOT",
     "KEY_BYTES",
+    "MAX_COHORTS",
     "Assurance",
     "Custodian",
     "CustodianError",

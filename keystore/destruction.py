@@ -6,6 +6,7 @@ Everything below a destroyed master is unreachable. So this is called by exactly
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,10 +68,21 @@ def _use(custodian: Custodian, vault_id: bytes, root: SealedRoot) -> None:
     custodian.unwrap(root.master, root.wrapped_key, bound_to).wipe()
 
 
-def discard_unused_master(custodian: Custodian, name: str) -> None:
+def discard_unused_master(
+    custodian: Custodian, vault_id: bytes, name: str, current_roots: Collection[SealedRoot]
+) -> None:
     """Destroy a master under which no current root stands: the leftover of a change that was cut off.
 
+    Every current root must open first. Where one does not, the caller's idea of what is current is older than
+    the custodian, as after a restored backup, and the master that looks unused may be the one that is in use.
+
     Raises:
+        MasterGoneError: a current root's master is gone; nothing was destroyed.
         CustodianError: the master is, or may be, still there.
     """
+    if any(root.master == name for root in current_roots):
+        message = "a current root stands under this master"
+        raise WrongOrderError(message)
+    for root in current_roots:
+        _use(custodian, vault_id, root)
     custodian.destroy(name)

@@ -45,6 +45,7 @@ ROOT_PAGE: Final = 0
 _MAGIC: Final = b"SVKP"
 _FORMAT: Final = 1
 _TRAILER: Final = struct.Struct(">4sBBII")
+_ROOT_CAPACITIES: Final = range(1024, MAX_COHORTS + 2, 1024)
 
 
 class Tree(StrEnum):
@@ -277,6 +278,7 @@ def _read_trailer(trailer: bytes, keys: bytearray, area: int, expected_level: in
         magic != _MAGIC
         or page_format != _FORMAT
         or level != expected_level
+        or capacity not in (_ROOT_CAPACITIES if level else (COHORT_SLOTS,))
         or len(bitmap) != (capacity + 7) // 8
         or number >> capacity
         or number.bit_count() != live

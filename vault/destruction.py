@@ -27,7 +27,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from keystore import KeyGraphError, Tree
+from keystore import KeyGraphError, MasterState, Tree
 from keystore.destruction import Evidence, destroy_master, discard_unused_master
 
 from . import mirror
@@ -50,7 +50,7 @@ from .ids import DestructionId
 from .retention import Cause, not_eligible
 from .staging import Plan, Staging, plan_tree, revisions_of, stage_and_check
 
-__all__ = ["STEPS", "Progress", "Recovered", "carry_out", "recover_destructions"]
+__all__ = ["STEPS", "Progress", "Recovered", "carry_out", "recover_destructions", "require_newest"]
 
 STAGINGS: Final = 8
 """How often a destruction is staged again because holds or filings came in between."""
@@ -91,14 +91,17 @@ def _alone(vault: Vault) -> Iterator[None]:
 def carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress = lambda _: None) -> Destruction:
     """The one function that destroys keys: steps 1 to 7 for a frozen list.
 
-    Returns the destruction as recorded. Until step 4 has committed, any failure undoes everything.
+    Returns the destruction as recorded. A refusal before step 4 is undone here; after a failed service the
+    destruction stays unfinished, and `recover` undoes it or carries it to its end.
 
     Raises:
-        DestructionRefusedError: the key-graph check or a changed world forbids it; nothing was destroyed.
+        DestructionRefusedError: the key-graph check, or a catalogue that is not the newest, forbids it; nothing
+            was destroyed.
         BusyError: another destruction is running, or the world kept changing; nothing was destroyed.
         CustodianError, ObjectStoreError, CatalogueError: a service failed. `recover` undoes or finishes.
     """
     with _alone(vault):
+        require_newest(vault)
         return _carry_out(vault, destruction_id, progress)
 
 
@@ -109,7 +112,8 @@ def _carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress) 
         try:
             _condemn_list(vault, destruction, progress)
         except (KeyGraphError, BusyError) as refusal:
-            _undo(vault, destruction_id)
+            _abandon(vault, destruction_id)
+            _discard_orphans(vault)
             if isinstance(refusal, BusyError):
                 raise
             message = f"The destruction was stopped before anything died. {refusal}"
@@ -249,11 +253,7 @@ def _record_empty(vault: Vault, destruction: Destruction) -> None:
     """Nothing is on the list: no key needs to die, and the record says zero."""
     now = vault.clock.now()
     with vault.catalogue.write() as tx:
-        if destruction.hold_id is not None:
-            tx.execute(sa.update(holds).where(holds.c.id == destruction.hold_id).values(released_at=now))
-        update(tx, destruction.id, condemned_at=now, condemned=0)
-        update(tx, destruction.id, fenced_at=now)
-        update(tx, destruction.id, completed_at=now)
+        update(tx, destruction.id, condemned_at=now, condemned=0, fenced_at=now, completed_at=now)
         note(tx, now, "completed", destruction.id, {"count": 0})
 
 
@@ -270,7 +270,7 @@ def _finish(vault: Vault, destruction_id: DestructionId, progress: Progress) -> 
     if destruction.fenced_at is None:
         # 5. Fence.
         progress("fence")
-        confirmed = wait_for_nodes(vault, destruction.tree, destruction.staged_version, vault.clock.now())
+        confirmed = wait_for_nodes(vault, destruction.tree, destruction.staged_version)
         with vault.catalogue.write() as tx:
             observed = destruction.observed | {"nodes_confirmed": confirmed}
             update(tx, destruction_id, fenced_at=vault.clock.now(), observed=observed)
@@ -316,11 +316,12 @@ def recover_destructions(vault: Vault, progress: Progress = lambda _: None) -> R
     undone: list[DestructionId] = []
     finished: list[DestructionId] = []
     with _alone(vault):
+        require_newest(vault)
         with vault.catalogue.read() as tx:
             pending = unfinished(tx)
         for destruction in pending:
             if destruction.condemned_at is None:
-                _undo(vault, destruction.id)
+                _abandon(vault, destruction.id)
                 undone.append(destruction.id)
             else:
                 _finish(vault, destruction.id, progress)
@@ -329,21 +330,44 @@ def recover_destructions(vault: Vault, progress: Progress = lambda _: None) -> R
     return Recovered(undone, finished, discarded)
 
 
-def _undo(vault: Vault, destruction_id: DestructionId) -> None:
-    """Give up a destruction that has condemned nothing: its master and its staged pages go."""
+def require_newest(vault: Vault) -> None:
+    """Refuse to go on with a catalogue that is older than the bucket or the custodian: a restored backup.
+
+    What it takes for leftovers may be what is in use now.
+
+    Raises:
+        DestructionRefusedError: there is something that this catalogue cannot know of.
+    """
+    message = (
+        "The catalogue is older than {}: it seems to have been restored from a backup. Nothing was changed; "
+        "put the newest catalogue back."
+    )
+    with vault.catalogue.read() as tx:
+        given_out = keys.next_versions(tx)
+        roots = [keys.current_root(tx, tree) for tree in Tree]
+    for tree, version in given_out.items():
+        # Versions are given out before anything of them is written.
+        if any(name >= mirror.pack_name(tree, version) for name in vault.bucket.names(f"{mirror.PREFIX}{tree}/")):
+            raise DestructionRefusedError(message.format("the bucket"))
+    if any(vault.custodian.describe(root.master) is not MasterState.LIVE for root in roots):
+        raise DestructionRefusedError(message.format("the custodian's keys, or these are out of reach"))
+
+
+def _abandon(vault: Vault, destruction_id: DestructionId) -> None:
+    """Give up a destruction that has condemned nothing; its master is an orphan from then on."""
     now = vault.clock.now()
     with vault.catalogue.write() as tx:
         update(tx, destruction_id, abandoned_at=now)
         note(tx, now, "undone", destruction_id)
-    _discard_orphans(vault)
 
 
 def _discard_orphans(vault: Vault) -> int:
     """Destroy masters that were planned and stand over no current root, and the stagings made under them."""
     with vault.catalogue.read() as tx:
         orphans = keys.orphan_masters(tx)
+        roots = [keys.current_root(tx, tree) for tree in Tree]
     for name in orphans:
-        discard_unused_master(vault.custodian, name)
+        discard_unused_master(vault.custodian, vault.vault_id, name, roots)
         with vault.catalogue.write() as tx:
             litter = keys.forget_staged(tx, name)
             keys.master_destroyed(tx, name, vault.clock.now())

@@ -22,6 +22,7 @@ __all__ = [
     "CatalogueFullError",
     "CustodianError",
     "CustodianUnavailableError",
+    "DamagedError",
     "DestroyedError",
     "DestructionRefusedError",
     "DocumentConflictError",
@@ -47,6 +48,10 @@ __all__ = [
 
 class VaultError(Exception):
     """Anything the vault refuses or cannot do."""
+
+
+class DamagedError(VaultError):
+    """A stored document or a key is missing or altered: an incident, never a destruction."""
 
 
 class PolicyError(VaultError):

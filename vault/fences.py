@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, Self
 
 import sqlalchemy as sa
@@ -19,7 +19,7 @@ from keystore import Tree
 
 from .catalogue.schema import nodes, record_states, trees
 from .context import Vault
-from .errors import CatalogueError, VaultError
+from .errors import VaultError
 from .ids import RecordId, new_id
 
 __all__ = ["LEASE", "Node", "wait_for_nodes"]
@@ -28,6 +28,7 @@ LEASE: Final = timedelta(seconds=10)
 _BEAT_SECONDS: Final = 0.2
 _POLL_SECONDS: Final = 0.02
 _WALK_SECONDS: Final = 0.002
+_DOUBT_SECONDS: Final = 5 * _BEAT_SECONDS
 _RENEW_AFTER: Final = LEASE / 3
 
 
@@ -102,28 +103,31 @@ class Node:
         while not self._stop.wait(_BEAT_SECONDS):
             try:
                 self.beat()
-            except CatalogueError:
-                # The lease runs on and out; `may_serve` then says no.
-                continue
             except VaultError:
-                continue
+                # Try again at the next beat. When the lease has run out this node counts as dead, and must be:
+                # nothing here may go on with a key.
+                if not self.may_serve:
+                    self._vault.uses.cut(self._vault.uses.records())
 
 
-def wait_for_nodes(vault: Vault, tree: Tree, version: int, now: datetime) -> int:
+def wait_for_nodes(vault: Vault, tree: Tree, version: int) -> int:
     """Wait until no living node is behind `version` of a tree; return how many nodes confirmed.
 
-    Takes at most one lease longer than the slowest node needs: a node that says nothing is dead past its lease.
+    A node that says nothing is dead past its lease. But its lease is a matter of wall time, and the clock may have
+    jumped: so a node whose lease seems to have run out is watched for some beats more, in which a living one would
+    renew it. Takes at most one lease longer than the slowest node needs.
     """
     seen = nodes.c.active_version if tree is Tree.ACTIVE else nodes.c.held_version
+    begun = time.monotonic()
     while True:
-        with vault.catalogue.read() as tx:
-            behind = tx.execute(
-                sa.select(sa.func.count()).select_from(nodes).where(nodes.c.lease_until > now, seen < version)
-            ).scalar_one()
-            confirmed = tx.execute(
-                sa.select(sa.func.count()).select_from(nodes).where(nodes.c.lease_until > now, seen >= version)
-            ).scalar_one()
-        if not behind:
-            return confirmed
-        time.sleep(_POLL_SECONDS)
         now = vault.clock.now()
+        with vault.catalogue.read() as tx:
+            rows = list(tx.execute(sa.select(nodes.c.id, nodes.c.lease_until, seen.label("seen"))))
+        behind = [row for row in rows if row.seen < version]
+        silent = [row.id for row in behind if row.lease_until <= now]
+        if len(behind) == len(silent) and (not silent or time.monotonic() - begun > _DOUBT_SECONDS):
+            break
+        time.sleep(_POLL_SECONDS)
+    with vault.catalogue.write() as tx:
+        tx.execute(sa.delete(nodes).where(nodes.c.id.in_(silent), seen < version))
+    return len(rows) - len(behind)

@@ -33,7 +33,8 @@ from .errors import (
     RecordIncompleteError,
 )
 from .ids import RecordId, base32, is_id, new_id
-from .keyring import TRIES, grow, record_key
+from .key_uses import UseCutError
+from .keyring import TRIES, fetch_key, grow
 from .policy import Policy, due_on
 from .sheets import Sheet, body_tag
 
@@ -204,20 +205,19 @@ def _repeated(vault: Vault, record_id: RecordId, digest: bytes) -> Opened:
         row = tx.execute(sa.select(record_states).where(record_states.c.id == record_id)).one()
     if row.destruction_id is not None:
         raise DestroyedError(row.destruction_id)
+    use = vault.uses.begin(record_id)
     try:
-        fetched = record_key(vault, row.cohort_id, row.slot)
-    except KeyError:
-        # Between the look at the state and the key's use the record may have been condemned.
-        with vault.catalogue.read() as tx:
-            row = tx.execute(sa.select(record_states).where(record_states.c.id == record_id)).one()
-        if row.destruction_id is not None:
-            raise DestroyedError(row.destruction_id) from None
-        raise
-    with fetched as key:
-        if body_tag(key, record_id, digest) != row.body_tag:
-            message = "This Idempotency-Key was used before, with another body."
-            raise IdempotencyConflictError(message)
-        sheet = Sheet.open(key, vault.vault_id, record_id, row.sheet)
+        fetch_key(vault, use, row)
+        with use.key() as key:
+            if body_tag(key, record_id, digest) != row.body_tag:
+                message = "This Idempotency-Key was used before, with another body."
+                raise IdempotencyConflictError(message)
+            sheet = Sheet.open(key, vault.vault_id, record_id, row.sheet)
+    except UseCutError as cut:
+        message = "The record is being destroyed."
+        raise BusyError(message) from cut
+    finally:
+        use.end()
     return Opened(record_id, sheet.receipt, repeated=True)
 
 

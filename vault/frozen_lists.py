@@ -16,7 +16,7 @@ from .context import Vault, current_policy, note
 from .errors import DestructionRefusedError
 from .ids import DestructionId, HoldId, new_id
 from .merkle import tree_hash
-from .retention import CONDEMNABLE, Cause, Test, count_verdicts, judge
+from .retention import CONDEMNABLE, Cause, Predicate, count_verdicts, judge
 from .staging import revisions_of
 
 __all__ = ["Forecast", "forecast", "freeze", "freeze_release", "predicate_at"]
@@ -31,10 +31,10 @@ class Forecast:
     would_live: dict[str, int]
 
 
-def predicate_at(tx: Transaction, cause: Cause, now: datetime) -> Test:
+def predicate_at(tx: Transaction, cause: Cause, now: datetime) -> Predicate:
     """The predicate with its inputs at an instant: the day in the program's time zone, the policy's limits."""
     policy = current_policy(tx)
-    return Test(cause, civil_date(now, policy.zone), now - timedelta(hours=policy.abandon_after_hours))
+    return Predicate(cause, civil_date(now, policy.zone), now - timedelta(hours=policy.abandon_after_hours))
 
 
 def forecast(vault: Vault, cause: Cause) -> Forecast:

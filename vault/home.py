@@ -109,7 +109,8 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
     Policy(1, founding.time_zone, founding.retention_months)
     path = founding.home
     path.mkdir(parents=True, mode=0o700, exist_ok=True)
-    open_custodian(founding.custodian, away_from=path)
+    for data in (path, founding.objects_folder):
+        open_custodian(founding.custodian, away_from=data)
     settings = {
         "format": FORMAT,
         "objects": founding.objects,
@@ -156,6 +157,10 @@ def _found_catalogue(
 ) -> bool:
     with catalogue.read() as tx:
         if tx.execute(sa.select(vaults)).one_or_none() is not None:
+            policy = tx.execute(sa.select(policies).where(policies.c.version == 1)).one()
+            if (policy.time_zone, policy.retention_months) != (founding.time_zone, founding.retention_months):
+                message = "The vault was founded with another choice of: time zone or retention."
+                raise HomeError(message)
             return False
     staged = [_found_tree(bucket, custodian, vault_id, tree) for tree in Tree]
     with catalogue.write() as tx:

@@ -6,16 +6,20 @@ No key is kept between calls, so there is nothing to forget when a tree changes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
+
+import sqlalchemy as sa
 
 from keystore import Key, MasterGoneError, OpenTree, SealedPage, StagedTree, Tree, TreeChange, stage
 
 from . import mirror
 from .catalogue import Transaction, keys
+from .catalogue.filed import record_state
 from .context import Vault
-from .errors import BusyError
+from .errors import BusyError, DamagedError, DestroyedError
+from .key_uses import KeyUse, UseCutError
 
-__all__ = ["grow", "open_tree", "page_loader", "record_key"]
+__all__ = ["fetch_key", "grow", "open_tree", "page_loader", "record_key"]
 
 TRIES: Final = 8
 """How often a change is staged again because somebody else changed the tree first."""
@@ -52,6 +56,29 @@ def record_key(vault: Vault, cohort: int, slot: int) -> Key:
     raise BusyError(message)
 
 
+def fetch_key(vault: Vault, use: KeyUse, row: sa.Row[Any]) -> None:
+    """Give a use the key of a record (a row with `id`, `cohort_id`, `slot`).
+
+    Raises:
+        DestroyedError: the record was condemned meanwhile.
+        DamagedError: the key is missing though the record lives.
+        BusyError: the use was cut, and the record lives; try again.
+    """
+    try:
+        use.take(record_key(vault, row.cohort_id, row.slot))
+    except (KeyError, UseCutError) as absent:
+        # Between the look at the state and the key's use the record may have been condemned.
+        with vault.catalogue.read() as tx:
+            state = record_state(tx, row.id)
+        if state is not None and state.destruction_id is not None:
+            raise DestroyedError(state.destruction_id) from absent
+        if isinstance(absent, UseCutError):
+            message = "This was interrupted; try again."
+            raise BusyError(message) from absent
+        message = "The key of this record is missing. This is an incident: call the operator."
+        raise DamagedError(message) from absent
+
+
 def _through(vault: Vault, tree: Tree, cohort: int, slot: int) -> Key:
     with vault.uses.walk():
         with vault.catalogue.read() as tx:
@@ -79,6 +106,9 @@ def grow(
             base_version, staged, carried = _stage(vault, tree, plan)
         except MasterGoneError:
             # A master may die between the reading of a root and its use: then there is a newer root.
+            continue
+        if staged.root.version < base_version:
+            # Somebody took a number after this one and was faster. Versions only go up.
             continue
         mirror.write(vault.bucket, vault.vault_id, staged, carried)
         vault.settle()

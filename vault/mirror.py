@@ -7,12 +7,13 @@ version is the version of the pack that carries it, so the packs alone rebuild a
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-from keystore import SealBrokenError, SealedPage, SealedRoot, StagedTree, Tree
+from keystore import MAX_COHORTS, SealBrokenError, SealedPage, SealedRoot, StagedTree, Tree
 
 from .objects import PUT_BYTES_MAX, Bucket, ObjectExists, ObjectNotFound
 
@@ -25,6 +26,7 @@ _MAGIC: Final = b"SVMP\x01"
 _HEAD: Final = struct.Struct(">16sBQQ64sIIII")
 _INDEX: Final = struct.Struct(">IQ")
 _PAGE: Final = struct.Struct(">IQI128s")
+_MASTER: Final = re.compile(rb"(?P<name>[a-z0-9-]{1,64})\0*", re.DOTALL)
 _TREE_CODE: Final = {Tree.ACTIVE: 1, Tree.HELD: 2}
 
 
@@ -77,12 +79,13 @@ def unpack(vault_id: bytes, blob: bytes) -> tuple[StagedTree, dict[int, int]]:
         tree = next((tree for tree, known in _TREE_CODE.items() if known == code), None)
         if found_id != vault_id or tree is None:
             raise SealBrokenError
-        carried = dict(_INDEX.unpack_from(view, offset + number * _INDEX.size) for number in range(carried_count))
+        carried = [_INDEX.unpack_from(view, offset + number * _INDEX.size) for number in range(carried_count)]
         offset += carried_count * _INDEX.size
         heads = [_PAGE.unpack_from(view, offset + number * _PAGE.size) for number in range(page_count)]
         offset += page_count * _PAGE.size
     except struct.error as broken:
         raise SealBrokenError from broken
+    _require_order(version, carried, [head[:2] for head in heads])
     wrapped = bytes(view[offset : offset + key_size])
     offset += key_size
     sealed_root = bytes(view[offset : offset + page_size])
@@ -93,11 +96,25 @@ def unpack(vault_id: bytes, blob: bytes) -> tuple[StagedTree, dict[int, int]]:
         offset += size
     if offset != len(blob):
         raise SealBrokenError
-    try:
-        name = master.rstrip(b"\0").decode("ascii")
-    except UnicodeDecodeError as broken:
-        raise SealBrokenError from broken
-    return StagedTree(SealedRoot(tree, epoch, version, name, wrapped, sealed_root), tuple(pages)), carried
+    name = _MASTER.fullmatch(master)
+    if name is None:
+        raise SealBrokenError
+    root = SealedRoot(tree, epoch, version, name["name"].decode("ascii"), wrapped, sealed_root)
+    return StagedTree(root, tuple(pages)), dict(carried)
+
+
+def _require_order(version: int, carried: list[tuple[int, int]], written: list[tuple[int, int]]) -> None:
+    """Each cohort once, ascending; what this version wrote has its number, what it carries an earlier one."""
+    cohorts = {cohort for cohort, _ in (*carried, *written)}
+    if (
+        len(cohorts) != len(carried) + len(written)
+        or not cohorts <= set(range(1, MAX_COHORTS + 1))
+        or carried != sorted(carried)
+        or written != sorted(written)
+        or any(at != version for _, at in written)
+        or any(not 0 < at < version for _, at in carried)
+    ):
+        raise SealBrokenError
 
 
 def write(bucket: Bucket, vault_id: bytes, staged: StagedTree, carried: Mapping[int, int]) -> int:

@@ -19,6 +19,7 @@ from .catalogue import keys
 from .catalogue.destructions import Destruction, unreclaimed, update
 from .catalogue.schema import cohorts, documents, records, tree_pages, trees
 from .context import Vault, note
+from .destruction import require_newest
 from .filing import manifest_name
 from .ids import RecordId
 from .uploads import DOCUMENT_PREFIX
@@ -112,7 +113,11 @@ def sweep_litter(vault: Vault) -> int:
     """Delete what broken uploads left: unfinished parts, and documents that no record names; return how many.
 
     All of it is sealed under keys of living records, and dies with them in any case.
+
+    Raises:
+        DestructionRefusedError: the catalogue is older than the bucket, so what it does not know is no litter.
     """
+    require_newest(vault)
     before = vault.clock.now() - _LITTER_AGE
     count = vault.bucket.abort_unfinished(DOCUMENT_PREFIX, older_than=before)
     strays: list[str] = []

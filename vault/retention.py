@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from .catalogue import Transaction
 from .catalogue.schema import cohorts, hold_records, holds, records
 
-__all__ = ["CONDEMNABLE", "Cause", "Test", "count_verdicts", "judge", "not_eligible"]
+__all__ = ["CONDEMNABLE", "Cause", "Predicate", "count_verdicts", "judge", "not_eligible"]
 
 
 class Cause(StrEnum):
@@ -44,7 +44,7 @@ CONDEMNABLE: Final = (Verdict.DUE, Verdict.ORDERED, Verdict.GIVEN_UP)
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Predicate:
     """The predicate's inputs, time included."""
 
     cause: Cause
@@ -91,15 +91,15 @@ def _rows(*columns: Any) -> sa.Select[Any]:
     return sa.select(*columns).select_from(records).join(cohorts, cohorts.c.id == records.c.cohort_id)
 
 
-def judge(tx: Transaction, test: Test) -> list[tuple[str, int, int, str]]:
+def judge(tx: Transaction, predicate: Predicate) -> list[tuple[str, int, int, str]]:
     """The verdict on every candidate: (record id, cohort, slot, verdict). One pass, in no order."""
-    query = _rows(records.c.id, records.c.cohort_id, records.c.slot, test.verdict()).where(test.candidates())
+    query = _rows(records.c.id, records.c.cohort_id, records.c.slot, predicate.verdict()).where(predicate.candidates())
     return [tuple(row) for row in tx.execute(query)]
 
 
-def not_eligible(tx: Transaction, test: Test, cohort_ids: Collection[int]) -> list[tuple[int, int]]:
+def not_eligible(tx: Transaction, predicate: Predicate, cohort_ids: Collection[int]) -> list[tuple[int, int]]:
     """The records of some cohorts that may not be condemned: (cohort, slot)."""
-    query = _rows(records.c.cohort_id, records.c.slot).where(test.verdict().not_in(CONDEMNABLE))
+    query = _rows(records.c.cohort_id, records.c.slot).where(predicate.verdict().not_in(CONDEMNABLE))
     found: list[tuple[int, int]] = []
     wanted = sorted(cohort_ids)
     for start in range(0, len(wanted), 500):
@@ -108,8 +108,8 @@ def not_eligible(tx: Transaction, test: Test, cohort_ids: Collection[int]) -> li
     return found
 
 
-def count_verdicts(tx: Transaction, test: Test) -> dict[str, int]:
+def count_verdicts(tx: Transaction, predicate: Predicate) -> dict[str, int]:
     """How many living records get each verdict."""
-    verdict = test.verdict().label("verdict")
+    verdict = predicate.verdict().label("verdict")
     rows = tx.execute(_rows(verdict, sa.func.count()).group_by(verdict))
     return {str(name): int(count) for name, count in rows if name != Verdict.GONE}

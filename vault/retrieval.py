@@ -10,17 +10,17 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from keystore import CHUNK_BYTES, Key, Opener
+from keystore import CHUNK_BYTES, Opener
 
 from .access import Caller, Role
 from .catalogue import Transaction
 from .catalogue.filed import document_by_tag, documents_of, record_state
 from .catalogue.schema import reads
 from .context import Vault
-from .errors import BusyError, DestroyedError, NotFoundError, VaultError
+from .errors import BusyError, DamagedError, DestroyedError, NotFoundError, VaultError
 from .ids import DocumentId, RecordId, is_id
 from .key_uses import UseCutError
-from .keyring import record_key
+from .keyring import fetch_key
 from .objects import ObjectNotFound
 from .sheets import Sheet, Slip, document_context, name_tag
 
@@ -52,10 +52,6 @@ class Purpose(StrEnum):
 
 class PurposeError(VaultError):
     """No purpose was given, or one that is not on the list."""
-
-
-class DamagedError(VaultError):
-    """A stored document is missing or altered: an incident, never a destruction."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -107,7 +103,7 @@ def read_record(vault: Vault, caller: Caller, record_id: str, purpose: str | Non
         filed = documents_of(tx, row.id)
     use = vault.uses.begin(row.id)
     try:
-        use.take(_fetch(vault, row))
+        fetch_key(vault, use, row)
         with use.key() as key:
             sheet = Sheet.open(key, vault.vault_id, row.id, row.sheet)
             slips = [Slip.open(key, vault.vault_id, row.id, DocumentId(d.id), d.slip) for d in filed]
@@ -129,17 +125,6 @@ def read_document(vault: Vault, caller: Caller, record_id: str, name: str, purpo
     """
     row = _authorised(vault, caller, record_id, purpose, whole_record=False)
     return DocumentReading(vault, row, name)
-
-
-def _fetch(vault: Vault, row: sa.Row[Any]) -> Key:
-    try:
-        return record_key(vault, row.cohort_id, row.slot)
-    except KeyError:
-        # Between the look at the state and the key's use the record may have been condemned.
-        with vault.catalogue.read() as tx:
-            _living(tx, row.id)
-        message = "The key of this record is missing. This is an incident: call the operator."
-        raise DamagedError(message) from None
 
 
 def _living(tx: Transaction, record_id: str) -> sa.Row[Any]:
@@ -193,7 +178,7 @@ class DocumentReading:
         self._opener: Opener | None = None
         self._use = vault.uses.begin(self._record_id, self._drop_cipher)
         try:
-            self._use.take(_fetch(vault, row))
+            fetch_key(vault, self._use, row)
             with self._use.key() as key:
                 found = self._find(name_tag(key, self._record_id, name))
                 slip = Slip.open(key, vault.vault_id, self._record_id, found.id, found.slip)

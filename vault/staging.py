@@ -29,6 +29,7 @@ from . import mirror
 from .catalogue import Transaction, keys
 from .catalogue.schema import cohorts
 from .context import Vault
+from .errors import BusyError
 from .keyring import page_loader
 
 __all__ = ["Plan", "Staging", "plan_tree", "revisions_of", "stage_and_check"]
@@ -110,12 +111,16 @@ def stage_and_check(vault: Vault, tree: Tree, plan: Plan, new_master: str) -> St
 
     Raises:
         KeyGraphError: the check refused it.
+        BusyError: somebody else changed the tree just now.
         ObjectStoreError, CustodianError, CatalogueError: a service failed.
     """
     with vault.catalogue.write() as tx:
         version = keys.take_version(tx, tree)
     with vault.catalogue.read() as tx:
         base = keys.current_root(tx, tree)
+        if base.version > version:
+            message = "The key tree is being changed by others; nothing was destroyed. Try again."
+            raise BusyError(message)
         carried = keys.current_pages(tx, tree)
         change = TreeChange(
             rewritten={cohort: Rewrite(_bitmap(plan.survivors[cohort] | _INDEX_BIT)) for cohort in plan.rewritten},

@@ -41,7 +41,6 @@ class Status:
     documents: int
     held: int
     holds_in_force: int
-    due_now: int
     next_due: str | None
     epochs: dict[str, int]
     cohorts: int
@@ -71,9 +70,6 @@ def status_of(vault: Vault) -> Status:
             .where(in_force)
         ).scalar_one()
         retained = record_states.c.state == "retained"
-        due = tx.execute(
-            sa.select(sa.func.count()).select_from(record_states).where(retained, record_states.c.due_on <= today)
-        ).scalar_one()
         next_due = tx.execute(
             sa.select(sa.func.min(record_states.c.due_on)).where(retained, record_states.c.due_on > today)
         ).scalar()
@@ -86,7 +82,6 @@ def status_of(vault: Vault) -> Status:
             documents=tx.execute(sa.select(sa.func.count()).select_from(documents)).scalar_one(),
             held=held,
             holds_in_force=tx.execute(sa.select(sa.func.count()).select_from(holds).where(in_force)).scalar_one(),
-            due_now=due,
             next_due=next_due.isoformat() if next_due else None,
             epochs={str(tree): keys.current_root(tx, tree).epoch for tree in Tree},
             cohorts=tx.execute(
@@ -115,6 +110,9 @@ def find_destruction(vault: Vault, destruction_id: str) -> Destruction:
 def destruction_record(destruction: Destruction) -> dict[str, Any]:
     """What was observed of a destruction, for people and machines. Not yet a signed certificate."""
     observed = dict(destruction.observed)
+    # A release destroys copies of keys in the held tree; the records live on.
+    release = destruction.hold_id is not None
+    gone = (destruction.condemned or 0) if destruction.completed_at else 0
     return {
         "format": "shredvault/destruction-record/v1",
         "id": destruction.id,
@@ -124,7 +122,8 @@ def destruction_record(destruction: Destruction) -> dict[str, Any]:
         "counts": {
             "listed": destruction.listed,
             "withdrawn": destruction.withdrawn,
-            "destroyed": destruction.condemned if destruction.completed_at else 0,
+            "records_destroyed": 0 if release else gone,
+            "held_key_copies_destroyed": gone if release else 0,
             "not_listed": destruction.not_listed,
         },
         "times": {
@@ -136,6 +135,8 @@ def destruction_record(destruction: Destruction) -> dict[str, Any]:
         "cannot_prove": [
             "Copies made outside the vault: a scanner's disk, a download by an authorised reader.",
             "That nobody copied both the data and the old master before this destruction was complete.",
+            "That no hypervisor or debugger took a snapshot of the service's memory while it held the keys.",
+            "What remains visible: how many records there were, padded sizes, times of filing and destruction.",
         ],
     }
 

@@ -31,7 +31,7 @@ from .errors import (
 from .filing import own_record
 from .ids import DocumentId, RecordId, new_id
 from .key_uses import UseCutError
-from .keyring import record_key
+from .keyring import fetch_key
 from .objects import ObjectStoreError, PartedUpload
 from .sheets import Slip, document_context, name_tag
 
@@ -123,7 +123,7 @@ class Upload:
         self._filled = 0
         self._use = vault.uses.begin(self.record_id, self._drop_cipher)
         try:
-            self._fetch_key(row)
+            fetch_key(vault, self._use, row)
             with self._key() as key:
                 bound_to = document_context(vault.vault_id, self.record_id, self.document_id)
                 self._sealer = Sealer(key, bound_to)
@@ -181,7 +181,10 @@ class Upload:
             tag = name_tag(key, self.record_id, self._name)
             sealed_slip = slip.seal(key, self._vault.vault_id, self.record_id, self.document_id)
         if self._closed:
-            return self._repeated(tag, digest)
+            try:
+                return self._repeated(tag, digest)
+            finally:
+                self.abort()
         self._pad(size)
         self._store()
         try:
@@ -209,18 +212,6 @@ class Upload:
 
     def _drop_cipher(self) -> None:
         self._sealer = None
-
-    def _fetch_key(self, row: sa.Row[Any]) -> None:
-        try:
-            self._use.take(record_key(self._vault, row.cohort_id, row.slot))
-        except KeyError:
-            # Between the look at the state and the key's use the record may have been condemned.
-            self._require_living()
-            raise
-        except UseCutError as cut:
-            self._require_living()
-            message = "The upload was interrupted; try again."
-            raise BusyError(message) from cut
 
     def _require_living(self) -> None:
         with self._vault.catalogue.read() as tx:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import httpx2
 
@@ -118,7 +119,7 @@ class Stage:
             self._client.post(
                 "/v1/records",
                 json={"applicant": {"given_name": given_name, "family_name": family_name}},
-                headers=self._center | {"Idempotency-Key": f"demo-{family_name}"},
+                headers=self._center | {"Idempotency-Key": str(uuid4())},
             )
         ).json()
         record_id = str(opened["record_id"])

@@ -188,7 +188,7 @@ def _show(done: Destruction, path: Path | None) -> None:
         ("on the list", done.listed),
         ("withdrawn", f"{done.withdrawn} (a hold came in between)" if done.withdrawn else 0),
         ("passed over", not_listed or "none"),
-        ("destroyed", done.condemned if done.completed_at else 0),
+        ("destroyed", _destroyed(done)),
         ("list frozen", when(done.frozen_at)),
         ("complete", _completion(done)),
     ]
@@ -201,6 +201,11 @@ def _show(done: Destruction, path: Path | None) -> None:
     if path:
         pairs.append(("record", path))
     facts(pairs)
+
+
+def _destroyed(done: Destruction) -> str:
+    gone = (done.condemned or 0) if done.completed_at else 0
+    return f"{gone} copies of keys, no record" if done.hold_id is not None else f"{gone} records"
 
 
 def _completion(done: Destruction) -> str:
@@ -223,7 +228,7 @@ def list_all(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json([destruction_record(one) for one in found])
     elif found:
-        rows = [(d.id, d.kind, d.listed, d.condemned or 0, when(d.frozen_at), _completion(d)) for d in found]
+        rows = [(d.id, d.kind, d.listed, _destroyed(d), when(d.frozen_at), _completion(d)) for d in found]
         table(("destruction", "kind", "listed", "destroyed", "frozen", "complete"), rows)
     else:
         say("Nothing has been destroyed yet.")

@@ -37,22 +37,22 @@ def status(
     """
     with open_vault(load_settings(home=home).home_folder) as vault:
         seen = status_of(vault)
-        overdue = sum(forecast(vault, Cause.SWEEP).would_die.values())
-    attention = _attention(seen, overdue)
+        to_sweep = sum(forecast(vault, Cause.SWEEP).would_die.values())
+    attention = _attention(seen, to_sweep)
     if as_json:
-        print_json({**asdict(seen), "overdue": overdue, "attention": attention})
+        print_json({**asdict(seen), "to_sweep": to_sweep, "attention": attention})
     else:
-        _show(seen, overdue)
+        _show(seen, to_sweep)
         for sentence in attention:
             note(sentence)
     if check and attention:
         raise typer.Exit(ExitCode.ATTENTION)
 
 
-def _attention(seen: Status, overdue: int) -> list[str]:
+def _attention(seen: Status, to_sweep: int) -> list[str]:
     found = []
-    if overdue:
-        found.append(f"{overdue} records are due and not held: run `shredvault sweep`.")
+    if to_sweep:
+        found.append(f"{to_sweep} records are to be swept: run `shredvault sweep`.")
     if seen.unfinished_destructions:
         found.append("A destruction is unfinished: run `shredvault recover`.")
     if seen.to_reclaim:
@@ -60,7 +60,7 @@ def _attention(seen: Status, overdue: int) -> list[str]:
     return found
 
 
-def _show(seen: Status, overdue: int) -> None:
+def _show(seen: Status, to_sweep: int) -> None:
     say(f"Vault {seen.vault_id}, {when(seen.now)}")
     states = ", ".join(f"{count} {state}" for state, count in sorted(seen.records.items()))
     facts(
@@ -68,7 +68,7 @@ def _show(seen: Status, overdue: int) -> None:
             ("records", states or "none yet"),
             ("documents", seen.documents),
             ("on hold", f"{seen.held} records under {seen.holds_in_force} holds"),
-            ("to be swept", f"{overdue} now; next due date {seen.next_due or '-'} ({seen.time_zone})"),
+            ("to be swept", f"{to_sweep} now; next due date {seen.next_due or '-'} ({seen.time_zone})"),
             ("kept for", f"{seen.retention_months} months"),
             ("unfinished", f"{len(seen.unfinished_destructions)} destructions, {seen.to_reclaim} to reclaim"),
             ("keys", f"{seen.cohorts} cohorts, {seen.keystore_bytes:,} bytes, epochs {_epochs(seen)}"),

@@ -176,9 +176,9 @@ _PURPOSE: Final = _parameter("header", "Purpose", "Why you read.", "application-
 _KEY: Final = _parameter(
     "header",
     "Idempotency-Key",
-    "Chosen by you, new for each new record: the same key with the same body gets the same answer.",
+    "A random UUID, new for each new record: the same key with the same body gets the same answer.",
     "0b6c7c1e-5a56-4a53-9d0c-2f6b8a1f8d0e",
-    pattern="^[!-~]{1,200}$",
+    format="uuid",
 )
 _SECURED: Final = [{"token": list[str]()}]
 _EVERYWHERE: Final = (

@@ -8,12 +8,13 @@ of our own log lines. Slow senders of bodies are the business of `bodies`; a pro
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import Final
 
@@ -37,6 +38,9 @@ KEEP_ALIVE_S: Final = 15
 SHUTDOWN_S: Final = 20
 _BACKLOG: Final = 512
 _START_S: Final = 10.0
+# glibc, <malloc.h>
+_M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
 _STEP_S: Final = 0.005
 
 
@@ -138,6 +142,17 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
+def _return_memory() -> None:
+    """Have glibc give large buffers back to the kernel: uploads come and go, and it would keep what they freed.
+
+    Where there is no glibc nothing happens.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(_M_MMAP_THRESHOLD, 1024 * 1024)
+        mallopt(_M_ARENA_MAX, 2)
+
+
 def run_server(
     vault: Vault, node: Node, host: str, port: int, *, limits: Limits | None = None, log: Log | None = None
 ) -> None:
@@ -147,6 +162,7 @@ def run_server(
         OSError: nobody can listen there.
     """
     log = log or make_log()
+    _return_memory()
     with _listen(host, port) as listener, routed(log, "", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
         address = "listening on {} port {}".format(*listener.getsockname()[:2])
         log.info(address)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from uuid import NAMESPACE_OID, uuid5
 
 import boto3
 
@@ -73,7 +74,8 @@ class Center:
 
     def open_record(self, idempotency_key: str) -> str:
         """Open a record; its id."""
-        headers = {"Idempotency-Key": idempotency_key, "Content-Type": "application/json"}
+        key = str(uuid5(NAMESPACE_OID, idempotency_key))
+        headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
         answer = self._request("POST", "/v1/records", _APPLICANT, headers)
         return str(answer["record_id"])
 

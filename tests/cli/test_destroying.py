@@ -73,7 +73,7 @@ def test_a_sweep_takes_what_is_due_and_writes_down_what_was_observed(operator: O
     assert swept.code == 0
     assert set(swept.data) == RECORD_KEYS | {"seconds"}
     assert swept.data["authority"] == "standing policy version 1"
-    assert swept.data["counts"]["destroyed"] == 2
+    assert swept.data["counts"]["records_destroyed"] == 2
     assert swept.data["times"]["reclaimed"]
     written = json.loads(Path(swept.data["path"]).read_text())
     assert written == {name: value for name, value in swept.data.items() if name not in {"path", "seconds"}}
@@ -158,7 +158,7 @@ def test_a_destruction_cut_off_early_is_undone(operator: Operator) -> None:
     assert recovered.code == 0
     assert (len(recovered.data["undone"]), recovered.data["masters_discarded"]) == (1, 0)
     assert operator.states() == {"retained": 2}
-    assert operator.run("sweep", "--json").data["counts"]["destroyed"] == 2
+    assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 2
 
 
 def test_a_destruction_cut_off_late_is_finished(operator: Operator) -> None:
@@ -181,7 +181,7 @@ def test_status_tells_what_is_overdue(operator: Operator) -> None:
     operator.run("hold", "place", held, "--docket", "1")
     seen = operator.run("status", "--check", "--json")
     assert seen.code == 11
-    assert (seen.data["overdue"], seen.data["held"], seen.data["records"]) == (1, 1, {"retained": 2})
+    assert (seen.data["to_sweep"], seen.data["held"], seen.data["records"]) == (1, 1, {"retained": 2})
     assert len(seen.data["attention"]) == 1
     calm = operator.run("status")
     assert calm.code == 0

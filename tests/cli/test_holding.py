@@ -42,7 +42,7 @@ def test_a_hold_outlives_a_scrub_and_a_release_ends_it(operator: Operator) -> No
     hold = operator.run("hold", "place", held, "--docket", "16-cv-1", "--json").data["hold"]
 
     scrub = operator.run("scrub", "--yes", "--json")
-    assert (scrub.code, scrub.data["counts"]["destroyed"]) == (0, 1)
+    assert (scrub.code, scrub.data["counts"]["records_destroyed"]) == (0, 1)
     assert operator.states() == {"retained": 1, "destroyed": 1}
 
     release = operator.run("hold", "release", hold, "--json")
@@ -50,6 +50,6 @@ def test_a_hold_outlives_a_scrub_and_a_release_ends_it(operator: Operator) -> No
     assert operator.states() == {"retained": 1, "destroyed": 1}
     assert operator.run("hold", "list", "--json").data == []
     assert len(operator.run("hold", "list", "--all", "--json").data) == 1
-    assert operator.run("sweep", "--json").data["counts"]["destroyed"] == 1
+    assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 1
     assert operator.states() == {"destroyed": 2}
     assert other not in operator.run("destruction", "list", "--json").out

@@ -51,7 +51,9 @@ def test_one_service_for_each_vault_and_everything_else_works_meanwhile(newcomer
     with httpx2.Client(base_url=address, trust_env=False) as client:
         center = {"Authorization": f"Bearer {token}"}
         applicant = {"applicant": {"given_name": "Ada", "family_name": "Aster"}}
-        opened = client.post("/v1/records", json=applicant, headers=center | {"Idempotency-Key": "a"})
+        opened = client.post(
+            "/v1/records", json=applicant, headers=center | {"Idempotency-Key": "0b6c7c1e-5a56-4a53-9d0c-2f6b8a1f8d0e"}
+        )
         assert opened.status_code == 201
         path = f"/v1/records/{opened.json()['record_id']}"
         assert client.put(f"{path}/documents/a.png", content=SCAN, headers=center).status_code == 201
@@ -64,7 +66,7 @@ def test_one_service_for_each_vault_and_everything_else_works_meanwhile(newcomer
 
         swept = newcomer.run("sweep", "--json")
 
-        assert swept.data["counts"]["destroyed"] == 1
+        assert swept.data["counts"]["records_destroyed"] == 1
         assert swept.data["observed"]["nodes_confirmed"] >= 1
         assert client.get(gone, headers=reading).status_code == 410
         assert client.get(f"/v1/records/{due[1]}/documents/a.png", headers=reading).content == SCAN
@@ -95,7 +97,9 @@ def test_the_demo_tells_the_truth_and_leaves_only_its_records(newcomer: Operator
     assert set(told.data) == {"claims", "destruction_records"}
     assert len(told.data["claims"]) == 10
     assert all(claim["true"] for claim in told.data["claims"])
-    counts = [json.loads(Path(path).read_text())["counts"]["destroyed"] for path in told.data["destruction_records"]]
+    counts = [
+        json.loads(Path(path).read_text())["counts"]["records_destroyed"] for path in told.data["destruction_records"]
+    ]
     assert counts == [4, 6]
     assert list(temporary.iterdir()) == []
     assert not children(temporary)

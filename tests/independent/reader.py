@@ -40,9 +40,9 @@ MAX_COHORT = 65_535
 COHORT_CAPACITY = 1024
 ROOT_CAPACITIES = range(1024, 65_536 + 1, 1024)
 TREES = {1: "active", 2: "held"}
-# The specifications set no limit to these; a reader needs one.
-MAX_MANIFEST = 64 << 20
-MAX_SEALED_JSON = 4 << 20
+MAX_MANIFEST = 1 << 20
+# The specifications say what the writer makes at most; a reader leaves some room.
+MAX_SEALED_JSON = 1 << 20
 MAX_WRAPPED = 65_536
 
 MEDIA_TYPES = frozenset({"application/pdf", "image/jpeg", "image/png", "image/tiff"})
@@ -202,6 +202,7 @@ class Trees:
         self, cohort: int, slot: int, trees: Sequence[str] = ("active", "held")
     ) -> Iterator[tuple[bytes, bytearray]]:
         """Every (vault, record key) that is found at a place: by tree, then from the highest version down."""
+        require(holds=1 <= cohort <= MAX_COHORT and 1 <= slot < COHORT_CAPACITY)
         for tree in trees:
             for version in sorted((v for t, v in self._packs if t == tree), reverse=True):
                 try:
@@ -236,7 +237,7 @@ class Trees:
         finally:
             wipe(page_key)
         try:
-            return page.key(slot) if slot else None
+            return page.key(slot)
         finally:
             wipe(page.keys)
 
@@ -278,6 +279,7 @@ def _object(data: bytes | bytearray) -> dict[str, Any]:
 
     value = json.loads(data.decode(), object_pairs_hook=unique, parse_constant=constant)
     require(holds=type(value) is dict)
+    json.dumps(value, ensure_ascii=False).encode()  # strings that are no Unicode scalar values do not encode
     return dict(value)
 
 

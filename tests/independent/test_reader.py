@@ -180,7 +180,15 @@ def test_root_keys_refused(refusal: dict[str, Any]) -> None:
 
 
 def test_masters_of_the_wrong_size_or_name_and_unfinished_ones_are_not_used(tmp_path: Path) -> None:
-    for name, size in {"a.master": 32, "b.master": 31, "c.master": 33, "d.partial": 32, "E.master": 32}.items():
+    for name, size in {
+        "a.master": 32,
+        "b.master": 31,
+        "c.master": 33,
+        "d.partial": 32,
+        "E.master": 32,
+        "a.0123456789abcdef.partial": 7,
+        "a.partial": 0,
+    }.items():
         (tmp_path / name).write_bytes(bytes(size))
     (tmp_path / f"{'f' * 65}.master").write_bytes(bytes(32))
     assert read_masters(tmp_path) == {"a": bytes(32)}
@@ -215,14 +223,26 @@ def test_record_keys_are_reached_from_the_master() -> None:
     reached = 0
     for case in V["mirror-pack"]["packs"]:
         for cohort, _, slots in case["pages"]:
-            for slot in range(1024):
-                keys = set(found(PACKS, cohort, slot)) if slot in {0, 1, 2, 5, 1022, 1023} else set()
+            for slot in range(1, 1024):
+                keys = set(found(PACKS, cohort, slot)) if slot in {1, 2, 5, 1022, 1023} else set()
                 if slot in slots and slot in {1, 5, 1023}:
                     assert keys == {packed_key(cohort, slot)}
                     reached += 1
                 else:
                     assert not keys
     assert reached == sum(len(page[2]) for case in V["mirror-pack"]["packs"] for page in case["pages"])
+
+
+@pytest.mark.parametrize(("cohort", "slot"), [(0, 1), (-1, 1), (65_536, 1), (2, 0), (2, -1), (2, 1024)])
+def test_places_that_are_no_records_are_refused_before_the_walk(cohort: int, slot: int) -> None:
+    refuse(found, PACKS, cohort, slot)
+    refuse(found, {}, cohort, slot, {})
+
+
+def test_slot_0_of_a_held_page_may_be_live() -> None:
+    case = next(case for case in V["key-page"]["cases"] if case["tree"] == "held" and 0 in case["live"])
+    page = open_page(bytes.fromhex(case["page_key"]), *page_fields(case), b64(case["sealed"]))
+    assert bytes(page.key(0) or b"") == slot_keys([0])
 
 
 def test_a_carried_page_needs_the_pack_that_wrote_it() -> None:
@@ -311,7 +331,7 @@ def named(version: int) -> str:
 def test_what_the_root_page_has_and_what_the_head_says_must_agree() -> None:
     good, _ = crafting.pack(VAULT, 1, MASTER, {1: {0: KEY, 5: KEY}})
     assert found({named(1): good}, 1, 5, dict([MASTER])) == [KEY]
-    assert found({named(1): good}, 1, 0, dict([MASTER])) == []  # the index key is no record key
+    refuse(found, {named(1): good}, 1, 0, dict([MASTER]))  # the index key is no record key
     for slots in ({0: KEY}, {2: KEY}, {1023: KEY}):
         more, _ = crafting.pack(VAULT, 1, MASTER, {1: {5: KEY}}, root_slots=slots)
         assert found({named(1): more}, 1, 5, dict([MASTER])) == []
@@ -423,6 +443,11 @@ def test_the_record_opens() -> None:
     assert (sheet.applicant, sheet.receipt) == (R["sheet"]["applicant"], R["sheet"]["receipt"])
     slip = open_slip(R_KEY, R_VAULT, R["record"], R["document"], b64(R["slip"]["sealed"]))
     assert vars(slip) == {name: R["slip"][name] for name in ("name", "media_type", "size", "sha256")}
+    bounds = {"sheet": sheet_context(R_VAULT, R["record"]), "slip": slip_context(R_VAULT, R["record"], R["document"])}
+    for part, bound in bounds.items():
+        text = unseal(R_KEY, bound, b64(R[part]["sealed"]))
+        assert len(text) % 512 == 0
+        assert text.endswith(b"} ")
     sealed, want = b64(R["document_body"]["sealed"]), b64(R["document_body"]["bytes"])
     for known in (slip, None):
         assert open_document(R_KEY, R_VAULT, R["record"], R["document"], sealed, known) == want
@@ -514,7 +539,8 @@ def test_slips() -> None:
     text = json.dumps(SLIP | {"unknown": [{}]})
     opening(crafting.seal(KEY, bound, f" \r\n\t{text}{' ' * 9}\n".encode()))()
     wrongs: list[dict[str, object]] = [
-        {"v": 2}, {"v": True}, {"v": "1"}, {"v": None}, {"size": 0}, {"size": 26_214_401}, {"size": 3.0}, {"size": -1},
+        {"v": 2}, {"v": True}, {"v": 1.0}, {"v": "1"}, {"v": None},
+        {"size": 0}, {"size": 26_214_401}, {"size": 3.0}, {"size": -1},
         {"size": "3"}, {"name": ""}, {"name": "a/b"}, {"name": "x" * 121}, {"name": 1}, {"name": "\ud800"},
         {"media_type": "text/html"}, {"media_type": []}, {"sha256": "A" * 64}, {"sha256": "a" * 63}, {"sha256": None},
     ]  # fmt: skip
@@ -525,6 +551,7 @@ def test_slips() -> None:
     for bad in (
         b"", b"[]", b"null", b"\xff", b"\xef\xbb\xbf" + text.encode(), text.encode("utf-16"), text.encode()[:-1],
         text.encode() * 2, text.replace("{", '{"v": 1, ', 1).encode(), text.replace(": 3", ": NaN").encode(),
+        text.replace(": 3", ": 3e0").encode(),
         text.replace(": 3", f": {'3' * 5000}").encode(), b"[" * 100_000, b'{"v":' * 100_000,
     ):  # fmt: skip
         refuse(opening(crafting.seal(KEY, bound, bad)))
@@ -532,10 +559,14 @@ def test_slips() -> None:
 
 def test_sheets() -> None:
     bound = sheet_context(VAULT, RECORD)
+    twice = b'{"v": 1, "applicant": {"a": 1, "a": 1}, "receipt": "0000-1111-zzzz-vvvv"}'
+    refuse(open_sheet, KEY, VAULT, RECORD, crafting.seal(KEY, bound, twice))
     good: dict[str, Any] = {"v": 1, "applicant": {"any": [1, None]}, "receipt": "0000-1111-zzzz-vvvv"}
     open_sheet(KEY, VAULT, RECORD, json_seal(bound, **good))
+    open_sheet(KEY, VAULT, RECORD, json_seal(bound, **good | {"applicant": {"😀": "😀", "half": 0.5}, "other": 1}))
     wrongs: list[dict[str, Any]] = [
         {"v": 2}, {"applicant": []}, {"receipt": "0000-1111-zzzz-iiii"}, {"receipt": "0000"},
+        {"applicant": {"name": "\ud800"}}, {"applicant": {"\udfff": 1}}, {"other": ["\ud83d"]},
     ]  # fmt: skip
     for changes in wrongs:
         sealed = json_seal(bound, **good | changes)

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import pickle
 import struct
+from dataclasses import replace
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -327,6 +328,22 @@ def test_a_layout_that_is_not_exact_is_refused(message: bytes) -> None:
     KeyPage.open(NAME, page_key(), right).wipe()
     with pytest.raises(SealBrokenError):
         KeyPage.open(NAME, page_key(), seal(page_key(), NAME.context(), message))
+
+
+@pytest.mark.parametrize(
+    ("level", "capacity"),
+    [(0, 8), (0, 1016), (0, 2048), (1, 0), (1, 512), (1, 1032), (1, 65_536 + 1024), (1, 2**20)],
+)
+def test_capacities_that_no_writer_makes_are_refused(level: int, capacity: int) -> None:
+    name = NAME if level == 0 else replace(NAME, number=0)
+
+    def message(capacity: int) -> bytes:
+        return trailer(level=level, capacity=capacity, live=0, bitmap=bytes(capacity // 8))
+
+    for good in (1024,) if level == 0 else (1024, 2048, 65_536):
+        KeyPage.open(name, page_key(), seal(page_key(), name.context(), message(good))).wipe()
+    with pytest.raises(SealBrokenError):
+        KeyPage.open(name, page_key(), seal(page_key(), name.context(), message(capacity)))
 
 
 def test_a_refused_page_leaves_no_keys_behind(monkeypatch: pytest.MonkeyPatch) -> None:

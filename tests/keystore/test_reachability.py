@@ -133,7 +133,7 @@ def test_a_second_staging_under_one_master_must_not_condemn_what_the_first_spare
     second = trees.stage_destruction(ACTIVE, wider, master)
     trees.check(wider, second)
     trees.take(second)
-    destroy_master(trees.custodian, VAULT, old)
+    destroy_master(trees.custodian, VAULT, old, second.root)
     reached = trees.reachable(trees.custodian)
     assert trees.true_keys[1, 1] not in reached
     assert trees.true_keys[1, 2] in reached

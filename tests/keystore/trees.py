@@ -187,7 +187,7 @@ class Trees:
             self.gone |= doomed
         else:
             self.held -= doomed
-        return destroy_master(self.custodian, VAULT, old)
+        return destroy_master(self.custodian, VAULT, old, staged.root)
 
     def reachable(self, custodian: FileCustodian) -> set[bytes]:
         """Every key that trial opening of every blob ever written gives, with unlimited use of a custodian."""

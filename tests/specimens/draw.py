@@ -149,9 +149,7 @@ def letters(folder: Path) -> None:
         tiffinfo=MIN_IS_WHITE,
     )
     name = "school-letter-1.tiff"
-    school_letter(chance(name)).save(
-        folder / name, compression="group4", dpi=(200, 200), tiffinfo=MIN_IS_WHITE
-    )
+    school_letter(chance(name)).save(folder / name, compression="group4", dpi=(200, 200), tiffinfo=MIN_IS_WHITE)
     name = "letter-1.png"
     benefits_letter(chance(name)).save(folder / name, dpi=(150, 150), optimize=True)
     name = "envelope-1.png"

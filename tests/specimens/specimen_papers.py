@@ -145,9 +145,7 @@ def benefits_letter(rng: Random) -> Image.Image:
     sheet.text(25, 28, "Office of Household Support", 11)
     sheet.text(190, 20, "3 Imaginary Row, Larkhaven 00000", 8.5, anchor="rs")
     sheet.text(190, 25, "555-0107, weekdays 8 to 4", 8.5, anchor="rs")
-    for place, line in enumerate(
-        ("Ottoline Vexley", "Apartment 3C", "118 Paper Lantern Street", "Larkhaven 00000")
-    ):
+    for place, line in enumerate(("Ottoline Vexley", "Apartment 3C", "118 Paper Lantern Street", "Larkhaven 00000")):
         sheet.text(25, 48 + place * 5.2, line, 11)
     sheet.text(190, 48, "27 January 2031", 11, anchor="rs")
     sheet.text(190, 53.2, "Case HS-0000-3141", 11, anchor="rs")
@@ -193,9 +191,7 @@ def envelope(rng: Random) -> Image.Image:
     paper.text(10, 14, "City of Larkhaven", 10, bold=1.8)
     paper.text(10, 19, "Office of Household Support", 7.5)
     paper.text(10, 23, "3 Imaginary Row, Larkhaven 00000", 7.5)
-    for place, line in enumerate(
-        ("OTTOLINE VEXLEY", "118 PAPER LANTERN STREET", "APARTMENT 3C", "LARKHAVEN 00000")
-    ):
+    for place, line in enumerate(("OTTOLINE VEXLEY", "118 PAPER LANTERN STREET", "APARTMENT 3C", "LARKHAVEN 00000")):
         paper.text(92, 60 + place * 6.4, line, 13)
     paper.box(186, 9, 25, 30, fill=(250, 248, 240), edge=None)
     paper.box(188, 11, 21, 26, fill=(60, 112, 118), edge=None)

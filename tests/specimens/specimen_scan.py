@@ -131,9 +131,7 @@ def tilt(page: Image.Image, rng: Random, most: float) -> Image.Image:
     """Turn a fed page a little, leaving the dark sliver a feeder leaves at an edge."""
     angle = rng.choice([-1, 1]) * rng.uniform(most / 3, most)
     shift = (rng.randint(-9, 9), rng.randint(-9, 9))
-    return page.rotate(
-        angle, Image.Resampling.BICUBIC, translate=shift, fillcolor=70 if page.mode == "L" else None
-    )
+    return page.rotate(angle, Image.Resampling.BICUBIC, translate=shift, fillcolor=70 if page.mode == "L" else None)
 
 
 def scan_grey(page: Image.Image, rng: Random, sigma: float, most: float = 0.8) -> Image.Image:

@@ -88,9 +88,7 @@ class Sheet:
             stroke_fill=ink,
         )
 
-    def cells(
-        self, x: float, y: float, words: str, points: float, pitch: float, *, ink: Color = BLACK
-    ) -> None:
+    def cells(self, x: float, y: float, words: str, points: float, pitch: float, *, ink: Color = BLACK) -> None:
         """Write one line with every character in a cell of the same width."""
         for place, letter in enumerate(words):
             middle = x + (place + 0.5) * pitch

@@ -88,7 +88,7 @@ def test_a_living_node_that_has_not_seen_the_version_blocks(quick_world: World) 
     confirmed: list[int] = []
 
     def wait() -> None:
-        confirmed.append(wait_for_nodes(quick_world.vault, Tree.ACTIVE, 2, quick_world.clock.now()))
+        confirmed.append(wait_for_nodes(quick_world.vault, Tree.ACTIVE, 2))
         finished.set()
 
     thread = threading.Thread(target=wait)
@@ -106,7 +106,7 @@ def test_a_silent_node_past_its_lease_does_not_block(quick_world: World) -> None
     Node(quick_world.vault).beat()
     began = time.monotonic()
     quick_world.advance(seconds=LEASE.total_seconds() + 1)
-    assert wait_for_nodes(quick_world.vault, Tree.ACTIVE, 99, quick_world.clock.now()) == 0
+    assert wait_for_nodes(quick_world.vault, Tree.ACTIVE, 99) == 0
     assert time.monotonic() - began < 2
 
 

@@ -11,7 +11,8 @@ from keystore import Key, KeystoreError, OpenTree, SealBrokenError, SealedPage, 
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import World
 from vault import mirror
-from vault.catalogue import keys
+from vault.catalogue import Transaction, keys
+from vault.errors import BusyError
 from vault.holds import place_hold
 from vault.mirror import pack, pack_name, read_back, unpack, write
 from vault.objects import ObjectStoreMisbehaved
@@ -19,57 +20,86 @@ from vault.reclaim import reclaim
 from vault.sheets import Sheet
 
 VAULT = bytes(range(16))
-PAGE = st.builds(
-    SealedPage,
-    tree=st.just(Tree.HELD),
-    cohort=st.integers(1, 65_535),
-    version=st.integers(1, 2**63),
-    live=st.binary(min_size=128, max_size=128),
-    sealed=st.binary(max_size=200),
-)
-STAGED = st.builds(
-    StagedTree,
-    root=st.builds(
-        SealedRoot,
-        tree=st.just(Tree.HELD),
-        epoch=st.integers(1, 2**63),
-        version=st.integers(1, 2**63),
-        master=st.text("abcdef-0123456789", min_size=1, max_size=64),
-        wrapped_key=st.binary(max_size=100),
-        sealed_page=st.binary(max_size=100),
-    ),
-    pages=st.lists(PAGE, max_size=4, unique_by=lambda page: page.cohort).map(tuple),
-)
-CARRIED = st.dictionaries(st.integers(1, 65_535), st.integers(1, 2**63), max_size=4)
 
 
-@given(STAGED, CARRIED)
-def test_what_was_packed_is_unpacked(staged: StagedTree, carried: dict[int, int]) -> None:
-    carried = {cohort: v for cohort, v in carried.items() if cohort not in {page.cohort for page in staged.pages}}
-    assert unpack(VAULT, bytes(pack(VAULT, staged, carried))) == (staged, carried)
+@st.composite
+def packs(draw: st.DrawFn) -> tuple[StagedTree, dict[int, int]]:
+    """A staged version, and what it carries over."""
+    version = draw(st.integers(2, 2**63))
+    places = draw(st.lists(st.integers(1, 65_535), max_size=8, unique=True))
+    written = sorted(places[::2])
+    blobs = st.binary(max_size=200)
+    pages = [
+        SealedPage(Tree.HELD, cohort, version, draw(st.binary(min_size=128, max_size=128)), draw(blobs))
+        for cohort in written
+    ]
+    name = draw(st.text("abcdef-0123456789", min_size=1, max_size=64))
+    root = SealedRoot(Tree.HELD, draw(st.integers(1, 2**63)), version, name, draw(blobs), draw(blobs))
+    return StagedTree(root, tuple(pages)), {cohort: draw(st.integers(1, version - 1)) for cohort in places[1::2]}
 
 
-@given(STAGED, CARRIED, st.data())
+@given(packs())
+def test_what_was_packed_is_unpacked(packed: tuple[StagedTree, dict[int, int]]) -> None:
+    assert unpack(VAULT, bytes(pack(VAULT, *packed))) == packed
+
+
+@given(packs(), st.data())
 def test_a_pack_cut_or_lengthened_anywhere_is_refused(
-    staged: StagedTree, carried: dict[int, int], data: st.DataObject
+    packed: tuple[StagedTree, dict[int, int]], data: st.DataObject
 ) -> None:
-    carried = {cohort: v for cohort, v in carried.items() if cohort not in {page.cohort for page in staged.pages}}
-    blob = bytes(pack(VAULT, staged, carried))
+    blob = bytes(pack(VAULT, *packed))
     for damaged in (blob[: data.draw(st.integers(0, len(blob) - 1))], blob + b"\0"):
         with pytest.raises(SealBrokenError):
             unpack(VAULT, damaged)
 
 
-@given(STAGED, st.data())
-def test_any_changed_byte_is_refused_or_gives_another_tree(staged: StagedTree, data: st.DataObject) -> None:
-    blob = bytearray(pack(VAULT, staged, {}))
+def test_heads_out_of_order_or_range_are_refused() -> None:
+    one, two = (SealedPage(Tree.ACTIVE, cohort, 5, bytes(128), b"page") for cohort in (3, 9))
+    root = SealedRoot(Tree.ACTIVE, 1, 5, "m-1", b"w", b"p")
+    carried = {4: 1, 7: 4}
+    honest = StagedTree(root, (one, two))
+    blob = bytes(pack(VAULT, honest, carried))
+    assert unpack(VAULT, blob) == (honest, carried)
+    wrong: list[tuple[tuple[SealedPage, ...], dict[int, int], str]] = [
+        ((two, one), carried, "m-1"),
+        ((one, one), carried, "m-1"),
+        ((one, replace(two, cohort=4)), carried, "m-1"),
+        ((one, replace(two, cohort=65_536)), carried, "m-1"),
+        ((replace(one, cohort=0), two), carried, "m-1"),
+        ((one, replace(two, version=4)), carried, "m-1"),
+        ((one, replace(two, version=6)), carried, "m-1"),
+        ((one, two), {4: 0}, "m-1"),
+        ((one, two), {4: 5}, "m-1"),
+        ((one, two), {4: 6}, "m-1"),
+        ((one, two), {0: 1}, "m-1"),
+        ((one, two), {65_536: 1}, "m-1"),
+        ((one, two), carried, "M-1"),
+        ((one, two), carried, ""),
+        ((one, two), carried, "m\n"),
+        ((one, two), carried, "m\0m"),
+    ]
+    for pages, elsewhere, master in wrong:
+        staged = StagedTree(replace(root, master=master), pages)
+        with pytest.raises(SealBrokenError):
+            unpack(VAULT, bytes(pack(VAULT, staged, elsewhere)))
+    first, second = blob[118:130], blob[130:142]
+    for changed in (second + first, first + first):
+        with pytest.raises(SealBrokenError):
+            unpack(VAULT, blob[:118] + changed + blob[142:])
+
+
+@given(packs(), st.data())
+def test_any_changed_byte_is_refused_or_gives_another_tree(
+    packed: tuple[StagedTree, dict[int, int]], data: st.DataObject
+) -> None:
+    blob = bytearray(pack(VAULT, *packed))
     at = data.draw(st.integers(0, len(blob) - 1))
     blob[at] ^= data.draw(st.integers(1, 255))
     try:
         found, carried = unpack(VAULT, bytes(blob))
     except SealBrokenError:
         return
-    assert (found, carried) != (staged, {})
+    assert (found, carried) != packed
 
 
 @given(st.binary(max_size=400))
@@ -198,3 +228,62 @@ def test_a_pack_too_long_for_one_request_goes_in_parts(quick_world: World, monke
     monkeypatch.setattr(mirror, "PACK_LIMIT_BYTES", 2**20)
     with pytest.raises(ObjectStoreMisbehaved):
         read_back(vault.bucket, vault.vault_id, Tree.ACTIVE, 9)
+
+
+def with_an_old_number(monkeypatch: pytest.MonkeyPatch, world: World, tree: Tree) -> list[int]:
+    """The next staging's version number was taken before another change of the tree, and committed after it."""
+    real = keys.take_version
+    with world.vault.catalogue.write() as tx:
+        early = [real(tx, tree)]
+    given_out: list[int] = []
+
+    def take(tx: Transaction, of: Tree) -> int:
+        given_out.append(early.pop() if early and of is tree else real(tx, of))
+        return given_out[-1]
+
+    world.advance(days=10)
+    world.file()
+    monkeypatch.setattr(keys, "take_version", take)
+    return given_out
+
+
+def test_versions_only_go_up_in_a_destruction(quick_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fence waits for a version: were it below the old one, nobody would be waited for."""
+    world = quick_world
+    first = world.file()
+    given_out = with_an_old_number(monkeypatch, world, Tree.ACTIVE)
+    with pytest.raises(BusyError):
+        world.scrub()
+    assert len(given_out) == 1
+    world.assert_readable(first)
+    done = world.scrub()
+    assert done.staged_version is not None
+    assert done.old_version is not None
+    assert done.staged_version > done.old_version
+    world.assert_destroyed(first)
+
+
+def test_versions_only_go_up_when_a_cohort_opens(quick_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = quick_world
+    world.file()
+    given_out = with_an_old_number(monkeypatch, world, Tree.ACTIVE)
+    world.advance(days=10)
+    world.file()
+    with world.vault.catalogue.read() as tx:
+        assert keys.current_root(tx, Tree.ACTIVE).version == given_out[-1]
+    early, late = given_out
+    assert early < late
+    for name in world.vault.bucket.names(mirror.PREFIX):
+        unpack(world.vault.vault_id, world.vault.bucket.get(name, limit=10**6))
+    assert pack_name(Tree.ACTIVE, early) not in set(world.vault.bucket.names(mirror.PREFIX))
+
+
+def test_a_version_below_the_current_one_is_never_switched_to(quick_world: World) -> None:
+    quick_world.file()
+    with quick_world.vault.catalogue.write() as tx:
+        base = keys.current_root(tx, Tree.ACTIVE)
+        for version in (base.version, base.version - 1):
+            assert not keys.switch(tx, Tree.ACTIVE, base=base.version, to=version, dropped=())
+            late = StagedTree(replace(base, version=version), ())
+            assert not keys.switch_if_current(tx, late, base=base.version)
+        assert keys.current_root(tx, Tree.ACTIVE) == base

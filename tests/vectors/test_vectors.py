@@ -202,6 +202,8 @@ def test_a_record_opens() -> None:
     with key_of(RECORD["record_key"]) as key:
         opened = Sheet.open(key, vault, record, base64.b64decode(sheet["sealed"]))
         assert (opened.applicant, opened.receipt) == (sheet["applicant"], sheet["receipt"])
+        for sealed in (sheet["sealed"], slip["sealed"]):
+            assert len(base64.b64decode(sealed)) in {sealed_size(512), sealed_size(1024)}
         seen = Slip.open(key, vault, record, document, base64.b64decode(slip["sealed"]))
         assert seen == Slip(slip["name"], slip["media_type"], slip["size"], slip["sha256"])
         plaintext = open_sealed(key, document_context(vault, record, document), base64.b64decode(body["sealed"]))

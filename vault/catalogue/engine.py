@@ -60,7 +60,11 @@ class Catalogue:
         """
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS))
-        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        scripts = ScriptDirectory.from_config(config)
+        known = {script.revision for script in scripts.walk_revisions()}
+        with self.read() as tx:
+            if MigrationContext.configure(tx).get_current_revision() == scripts.get_current_head():
+                return
         with self.write() as tx:
             current = MigrationContext.configure(tx).get_current_revision()
             if current is not None and current not in known:

@@ -22,6 +22,7 @@ __all__ = [
     "load_page",
     "load_root",
     "master_destroyed",
+    "next_versions",
     "orphan_masters",
     "page_bytes",
     "plan_master",
@@ -48,6 +49,11 @@ _CURRENT_PAGE = (
         & (tree_pages.c.version == sealed_pages.c.version),
     )
     .where(tree_pages.c.tree == sa.bindparam("tree"), tree_pages.c.cohort_id == sa.bindparam("cohort"))
+)
+
+
+_DROP = sa.delete(tree_pages).where(
+    tree_pages.c.tree == sa.bindparam("tree"), tree_pages.c.cohort_id == sa.bindparam("cohort")
 )
 
 
@@ -112,6 +118,11 @@ def take_version(tx: Transaction, tree: Tree) -> int:
     return int(version)
 
 
+def next_versions(tx: Transaction) -> dict[Tree, int]:
+    """The version each tree will give out next; no lower one will ever be."""
+    return {Tree(row.tree): row.next_version for row in tx.execute(sa.select(trees.c.tree, trees.c.next_version))}
+
+
 def save_staged(tx: Transaction, root: SealedRoot, pages: Iterable[SealedPage]) -> None:
     """Keep a staged version; nothing uses it before `switch`."""
     tx.execute(
@@ -140,7 +151,13 @@ def save_staged(tx: Transaction, root: SealedRoot, pages: Iterable[SealedPage]) 
 
 
 def switch(tx: Transaction, tree: Tree, *, base: int, to: int, dropped: Collection[int]) -> bool:
-    """Make a staged version current if `base` still is; False when somebody else was faster."""
+    """Make a staged version current if `base` still is; False when somebody else was faster.
+
+    Versions only go up, or a fence could not tell who has seen which: a version whose number was taken before
+    that of `base` comes too late.
+    """
+    if to <= base:
+        return False
     done = tx.execute(sa.update(trees).where(trees.c.tree == tree, trees.c.version == base).values(version=to))
     if done.rowcount != 1:
         return False
@@ -154,8 +171,9 @@ def switch(tx: Transaction, tree: Tree, *, base: int, to: int, dropped: Collecti
             ),
         )
     )
-    for batch in _batches(dropped):
-        tx.execute(sa.delete(tree_pages).where(tree_pages.c.tree == tree, tree_pages.c.cohort_id.in_(batch)))
+    if dropped:
+        # One short statement many times: inside the condemning transaction it is faster than long lists.
+        tx.execute(_DROP, [{"tree": tree, "cohort": cohort} for cohort in dropped])
     return True
 
 
@@ -163,7 +181,7 @@ def switch_if_current(tx: Transaction, staged: StagedTree, *, base: int) -> bool
     """Save a staged version and make it current at once; False, and nothing saved, when `base` is not current."""
     tree = staged.root.tree
     current = tx.execute(sa.select(trees.c.version).where(trees.c.tree == tree)).scalar_one()
-    if current != base:
+    if current != base or staged.root.version <= base:
         return False
     save_staged(tx, staged.root, staged.pages)
     return switch(tx, tree, base=base, to=staged.root.version, dropped=())
