@@ -41,7 +41,7 @@ from .catalogue.destructions import (
     unfinished,
     update,
 )
-from .catalogue.schema import cohorts, holds
+from .catalogue.schema import cohorts, hold_records, holds
 from .context import Vault, note
 from .errors import BusyError, DestructionRefusedError
 from .fences import wait_for_nodes
@@ -208,6 +208,7 @@ def _condemn(vault: Vault, destruction: Destruction, listed: Mapping[int, int], 
             _require_no_held_copies(tx, plan)
             condemn(tx, destruction.id, plan.condemned, plan.survivors)
         else:
+            _require_whole_hold(tx, destruction)
             tx.execute(sa.update(holds).where(holds.c.id == destruction.hold_id).values(released_at=now))
         update(
             tx,
@@ -235,6 +236,14 @@ def _require_no_held_copies(tx: Transaction, plan: Plan) -> None:
         if plan.condemned[cohort] & int.from_bytes(live, "little"):
             message = f"A condemned record of cohort {cohort} still has its key in the held tree."
             raise KeyGraphError(message)
+
+
+def _require_whole_hold(tx: Transaction, destruction: Destruction) -> None:
+    """A record that was added to the hold after the list was frozen must not lose it with the others."""
+    count = sa.select(sa.func.count()).where(hold_records.c.hold_id == destruction.hold_id)
+    if tx.execute(count).scalar_one() != destruction.listed:
+        message = "Records were added to the hold while it was being released; it stays in force."
+        raise KeyGraphError(message)
 
 
 def _same_verdicts(
@@ -270,11 +279,17 @@ def _finish(vault: Vault, destruction_id: DestructionId, progress: Progress) -> 
     if destruction.fenced_at is None:
         # 5. Fence.
         progress("fence")
-        confirmed = wait_for_nodes(vault, destruction.tree, destruction.staged_version)
+        confirmed, presumed_dead = wait_for_nodes(vault, destruction.tree, destruction.staged_version)
         with vault.catalogue.write() as tx:
-            observed = destruction.observed | {"nodes_confirmed": confirmed}
+            observed = destruction.observed | {"nodes_confirmed": confirmed, "nodes_presumed_dead": presumed_dead}
             update(tx, destruction_id, fenced_at=vault.clock.now(), observed=observed)
-            note(tx, vault.clock.now(), "fenced", destruction_id, {"nodes": confirmed})
+            note(
+                tx,
+                vault.clock.now(),
+                "fenced",
+                destruction_id,
+                {"confirmed": confirmed, "dead": presumed_dead},
+            )
     # 6. Destroy the old master.
     progress("destroy master")
     with vault.catalogue.read() as tx:

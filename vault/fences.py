@@ -110,8 +110,8 @@ class Node:
                     self._vault.uses.cut(self._vault.uses.records())
 
 
-def wait_for_nodes(vault: Vault, tree: Tree, version: int) -> int:
-    """Wait until no living node is behind `version` of a tree; return how many nodes confirmed.
+def wait_for_nodes(vault: Vault, tree: Tree, version: int) -> tuple[int, int]:
+    """Wait until no living node is behind `version` of a tree; return how many confirmed, and how many count as dead.
 
     A node that says nothing is dead past its lease. But its lease is a matter of wall time, and the clock may have
     jumped: so a node whose lease seems to have run out is watched for some beats more, in which a living one would
@@ -130,4 +130,4 @@ def wait_for_nodes(vault: Vault, tree: Tree, version: int) -> int:
         time.sleep(_POLL_SECONDS)
     with vault.catalogue.write() as tx:
         tx.execute(sa.delete(nodes).where(nodes.c.id.in_(silent), seen < version))
-    return len(rows) - len(behind)
+    return len(rows) - len(behind), len(silent)

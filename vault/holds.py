@@ -14,7 +14,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from keystore import EVERY_SLOT, Key, OpenTree, Rewrite, Tree, TreeChange
+from keystore import EVERY_SLOT, OpenTree, Rewrite, Tree, TreeChange
 
 from .catalogue import Transaction, keys
 from .catalogue.destructions import Destruction, held_slots
@@ -129,7 +129,6 @@ def copy_held_keys(vault: Vault) -> int:
         if not _missing_copies(tx):
             return 0
     copied = 0
-    borrowed: list[Key] = []
 
     def plan(tx: Transaction, _: OpenTree) -> TreeChange:
         nonlocal copied
@@ -139,21 +138,13 @@ def copy_held_keys(vault: Vault) -> int:
         with open_tree(vault, tx, Tree.ACTIVE) as active:
             for cohort, slots in missing.items():
                 with active.page(keys.load_page(tx, Tree.ACTIVE, cohort)) as page:
-                    put = {slot: page.key(slot) for slot in slots}
-                borrowed.extend(put.values())
-                rewrites[cohort] = Rewrite(EVERY_SLOT, put)
+                    rewrites[cohort] = Rewrite(EVERY_SLOT, {slot: page.key(slot) for slot in slots})
         return TreeChange(rewritten=rewrites)
 
-    try:
-        grow(
-            vault,
-            Tree.HELD,
-            plan,
-            lambda tx: note(tx, vault.clock.now(), "held keys copied", "held", {"keys": copied}),
-        )
-    finally:
-        for key in borrowed:
-            key.wipe()
+    def commit(tx: Transaction) -> None:
+        note(tx, vault.clock.now(), "held keys copied", "held", {"keys": copied})
+
+    grow(vault, Tree.HELD, plan, commit)
     return copied
 
 

@@ -250,6 +250,7 @@ def _parts(home: Home, *, own_store: bool = False) -> Iterator[tuple[Catalogue, 
     settings = home.settings
     credentials = json.loads((home.path / _CREDENTIALS).read_text("utf-8"))
     secret = SecretStr(credentials["secret_key"])
+    open_custodian(settings["custodian"], away_from=Path(settings["objects_folder"]))
     custodian = open_custodian(settings["custodian"], away_from=home.path)
     with _endpoint(settings, credentials["access_key"], secret, own_store=own_store) as endpoint:
         bucket = Bucket(

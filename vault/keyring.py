@@ -95,8 +95,9 @@ def grow(
 ) -> None:
     """Change a tree under its present master, without destroying anything.
 
-    `plan` says what to change, given a snapshot; `commit` adds what belongs to the same transaction. Both
-    are called again when somebody else changed the tree meanwhile. The mirror is written first.
+    `plan` says what to change, given a snapshot; the keys it puts in are wiped afterwards. `commit` adds what
+    belongs to the same transaction. Both are called again when somebody else changed the tree meanwhile. The
+    mirror is written first.
 
     Raises:
         BusyError: the tree kept changing.
@@ -129,17 +130,23 @@ def _stage(
     with vault.uses.walk(), vault.catalogue.read() as tx:
         base = keys.current_root(tx, tree)
         with OpenTree.open(vault.vault_id, base, vault.custodian) as opened:
-            staged = stage(
-                vault.vault_id,
-                opened,
-                plan(tx, opened),
-                page_loader(tx, tree),
-                tree=tree,
-                epoch=base.epoch,
-                version=version,
-                master=base.master,
-                custodian=vault.custodian,
-            )
+            change = plan(tx, opened)
+            try:
+                staged = stage(
+                    vault.vault_id,
+                    opened,
+                    change,
+                    page_loader(tx, tree),
+                    tree=tree,
+                    epoch=base.epoch,
+                    version=version,
+                    master=base.master,
+                    custodian=vault.custodian,
+                )
+            finally:
+                for rewrite in change.rewritten.values():
+                    for key in rewrite.put.values():
+                        key.wipe()
         carried = keys.current_pages(tx, tree)
     for page in staged.pages:
         carried.pop(page.cohort, None)

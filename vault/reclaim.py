@@ -118,13 +118,13 @@ def sweep_litter(vault: Vault) -> int:
         DestructionRefusedError: the catalogue is older than the bucket, so what it does not know is no litter.
     """
     require_newest(vault)
-    before = vault.clock.now() - _LITTER_AGE
+    # By the store's clock, which has dated the objects: ours may be far ahead of it.
+    before = min(vault.bucket.now(), vault.clock.now()) - _LITTER_AGE
     count = vault.bucket.abort_unfinished(DOCUMENT_PREFIX, older_than=before)
-    strays: list[str] = []
-    for name in vault.bucket.names_older_than(DOCUMENT_PREFIX, before):
+    for name in list(vault.bucket.names_older_than(DOCUMENT_PREFIX, before)):
         with vault.catalogue.read() as tx:
             known = tx.execute(sa.select(documents.c.id).where(documents.c.object_name == name)).scalar()
         if known is None:
-            strays.append(name)
-    vault.bucket.delete_every_version(strays)
-    return count + len(strays)
+            vault.bucket.delete_every_version([name])
+            count += 1
+    return count

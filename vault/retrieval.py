@@ -168,6 +168,13 @@ def _authorised(
     return row
 
 
+def _require_name(slip: Slip, name: str) -> None:
+    """The slip decides what a document is called; the catalogue only finds it."""
+    if slip.name != name:
+        message = "The catalogue names another document here. This is an incident: call the operator."
+        raise DamagedError(message)
+
+
 class DocumentReading:
     """A document on its way out. Iterate `chunks` once; `close` in any case."""
 
@@ -182,6 +189,7 @@ class DocumentReading:
             with self._use.key() as key:
                 found = self._find(name_tag(key, self._record_id, name))
                 slip = Slip.open(key, vault.vault_id, self._record_id, found.id, found.slip)
+                _require_name(slip, name)
                 self._opener = Opener(key, document_context(vault.vault_id, self._record_id, found.id))
             self._reader = vault.bucket.open(found.object_name)
         except ObjectNotFound as missing:

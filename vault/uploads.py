@@ -22,6 +22,7 @@ from .documents import DOCUMENT_BYTES_MAX, PAD_MARK, Inspection, padme
 from .errors import (
     BadDocumentError,
     BusyError,
+    DamagedError,
     DocumentConflictError,
     DocumentTooLargeError,
     RecordClosedError,
@@ -293,6 +294,9 @@ class Upload:
         if found is not None:
             with self._key() as key:
                 slip = Slip.open(key, self._vault.vault_id, self.record_id, DocumentId(found.id), found.slip)
+            if slip.name != self._name:
+                message = "The catalogue names another document here. This is an incident: call the operator."
+                raise DamagedError(message)
             if slip.sha256 != digest:
                 message = "The record has a document of this name already, with other content."
                 raise DocumentConflictError(message)

@@ -88,7 +88,7 @@ KEY_MISSING: Final = Kind(
     "idempotency-key",
     400,
     "An Idempotency-Key is needed",
-    "Send a header `Idempotency-Key` with a random UUID, a new one for each new record.",
+    "Send a header `Idempotency-Key` with a random UUID (version 4 or 7), a new one for each new record.",
 )
 JSON_NEEDED: Final = Kind(
     "json-needed", 415, "The body must be JSON", "Send the body as JSON with `Content-Type: application/json`."

@@ -22,7 +22,7 @@ from .problems import JSON_NEEDED, KEY_MISSING, RefusedError
 
 __all__ = ["record_routes"]
 
-_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[47][0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}")
 
 
 def record_routes(desk: Desk) -> APIRouter:

@@ -11,6 +11,7 @@ import io
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,11 +173,16 @@ class FileCustodian:
         path = self._path(name)
         with _translated(path):
             try:
-                with io.FileIO(path) as file:
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                with io.FileIO(descriptor) as file:
+                    kind = os.fstat(descriptor)
                     count = file.readinto(buffer)
             except FileNotFoundError as gone:
                 message = f"There is no master named {name}."
                 raise MasterGoneError(message) from gone
+        if not stat.S_ISREG(kind.st_mode) or kind.st_nlink != 1:
+            message = f"The master {name} has another name in the file system, under which it would survive. Remove it."
+            raise CustodianError(message)
         if count != KEY_BYTES:
             message = f"The master {name} is damaged: its file does not have {KEY_BYTES} bytes."
             raise CustodianError(message)

@@ -58,6 +58,19 @@ class Lines(io.StringIO):
         return [json.loads(line) for line in self.getvalue()[mark:].splitlines()]
 
 
+    def one(self, mark: int, **fields: object) -> dict[str, Any]:
+        """The one line since `mark` with these fields; it is written just after its answer has gone out."""
+        found: list[dict[str, Any]] = []
+
+        def there() -> bool:
+            found[:] = [line for line in self.since(mark) if fields.items() <= line.items()]
+            return bool(found)
+
+        eventually(there)
+        (line,) = found
+        return line
+
+
 class Counts(NamedTuple):
     records: int
     documents: int

@@ -49,7 +49,7 @@ def test_metrics_count_by_template(house: House) -> None:
     read = house.metric('shredvault_reads_total{kind="document"}')
     record = house.filed(pdf(70_000), "Secret Name.pdf")
     assert house.get(place(record, "Secret Name.pdf")).status_code == 200
-    assert house.metric("shredvault_http_requests_total" + template) == counted + 1
+    eventually(lambda: house.metric("shredvault_http_requests_total" + template) == counted + 1)
     assert house.metric("shredvault_http_received_bytes_total") >= received + 70_000
     eventually(lambda: house.metric('shredvault_reads_total{kind="document"}') == read + 1)
     text = house.client.get("/metrics").text

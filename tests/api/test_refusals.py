@@ -144,7 +144,7 @@ def test_services_that_fail(house: House, error: Exception, status: int, slug: s
     if status != 500:
         assert "Nothing was stored; try again." in answer.json()["detail"]
     assert house.documents_of(record) == 0
-    (line,) = [line for line in house.log.since(mark) if line.get("status") == status]
+    line = house.log.one(mark, status=status)
     assert line["error_class"] == type(error).__name__
     assert line["frames"][-1].startswith(("vault/", "api/"))
     assert line["level"] == "warning"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from uuid import NAMESPACE_OID, uuid5
+from uuid import UUID
 
 import boto3
 
@@ -74,7 +75,7 @@ class Center:
 
     def open_record(self, idempotency_key: str) -> str:
         """Open a record; its id."""
-        key = str(uuid5(NAMESPACE_OID, idempotency_key))
+        key = str(UUID(bytes=hashlib.sha256(idempotency_key.encode()).digest()[:16], version=4))
         headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
         answer = self._request("POST", "/v1/records", _APPLICANT, headers)
         return str(answer["record_id"])

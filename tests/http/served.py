@@ -1,5 +1,6 @@
 """A vault behind its real HTTP server, and two ways of speaking to it: a good client and raw sockets."""
 
+import hashlib
 import http.client
 import io
 import json
@@ -89,7 +90,7 @@ class Sink(io.StringIO):
 
 def key_of(word: str | None) -> str:
     """The key that a word stands for; without a word, a fresh one."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, word) if word else uuid.uuid4())
+    return str(uuid.UUID(bytes=hashlib.sha256(word.encode()).digest()[:16], version=4) if word else uuid.uuid4())
 
 
 @dataclass

@@ -4,8 +4,8 @@ import copy
 import hashlib
 import pickle
 import struct
-from dataclasses import replace
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings

@@ -8,7 +8,7 @@ import pytest
 
 from keystore import COHORT_SLOTS
 from tests.vault.world import World
-from vault import filing
+from vault import keyring
 from vault.access import Caller, ForbiddenError, Role, authenticate, create_token
 from vault.errors import DestroyedError, IdempotencyConflictError, NotFoundError, RecordIncompleteError
 from vault.filing import Opened, complete_record, manifest_name, open_record, own_record
@@ -71,7 +71,7 @@ def test_a_repetition_that_a_sweep_overtakes_answers_destroyed(
         quick_world.sweep()
         return honest(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(filing, "record_key", late)
+    monkeypatch.setattr(keyring, "record_key", late)
     with pytest.raises(DestroyedError):
         ask(quick_world)
 

@@ -7,7 +7,7 @@ import pytest
 from keystore import SealBrokenError
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import PURPOSE, Record, World, png
-from vault import retrieval
+from vault import keyring
 from vault.access import Caller, ForbiddenError
 from vault.errors import BusyError, DestroyedError, NotFoundError, RuleBrokenError
 from vault.ids import new_id
@@ -41,7 +41,7 @@ def test_no_key_is_touched_when_the_read_cannot_be_noted(quick_world: World, mon
     record = quick_world.file()
     quick_world.run("CREATE TRIGGER broken BEFORE INSERT ON reads BEGIN SELECT RAISE(ABORT, 'no'); END")
     fetched: list[object] = []
-    monkeypatch.setattr(retrieval, "record_key", lambda *args: fetched.append(args))
+    monkeypatch.setattr(keyring, "record_key", lambda *args: fetched.append(args))
     for read in (
         lambda: read_record(quick_world.vault, quick_world.reviewer, record.id, PURPOSE),
         lambda: read_document(quick_world.vault, quick_world.reviewer, record.id, "card.png", PURPOSE),
@@ -229,7 +229,7 @@ def test_a_reading_that_is_overtaken_while_it_fetches_the_key(
         quick_world.vault.uses.cut([record.id])
         return key
 
-    monkeypatch.setattr(retrieval, "record_key", late)
+    monkeypatch.setattr(keyring, "record_key", late)
     with pytest.raises(DestroyedError if swept else BusyError):
         read(quick_world, quick_world.reviewer, record.id, PURPOSE)
     assert not quick_world.vault.uses.records()

@@ -8,8 +8,7 @@ from tests.vault.world import Record, World
 from vault.catalogue import Transaction
 from vault.frozen_lists import forecast
 from vault.holds import place_hold, release_hold
-from vault.retention import CONDEMNABLE, Cause, Verdict, count_verdicts, judge, not_eligible
-from vault.retention import Predicate as Predicate
+from vault.retention import CONDEMNABLE, Cause, Predicate, Verdict, count_verdicts, judge, not_eligible
 
 
 class Cast:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.vault.memory_s3 import MemoryBucket, refused
 from tests.vault.world import PNG_END, PNG_HEAD, Record, World, png, upload
-from vault import uploads
+from vault import keyring, uploads
 from vault.access import ForbiddenError, Role, authenticate, create_token
 from vault.documents import DOCUMENT_BYTES_MAX
 from vault.errors import (
@@ -277,7 +277,7 @@ def test_an_upload_that_is_overtaken_while_it_fetches_the_key(
             quick_world.vault.uses.cut([record.id])
         return honest(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(uploads, "record_key", late)
+    monkeypatch.setattr(keyring, "record_key", late)
     with pytest.raises(DestroyedError if swept else BusyError):
         begin(quick_world, record)
     assert not quick_world.vault.uses.records()

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
 from vault.objects.bodies import Body, ObjectReader, outgoing
@@ -135,6 +136,12 @@ class Bucket:
         for page in self._pages("list_objects_v2", prefix):
             for entry in page.get("Contents", ()):
                 yield entry["Key"]
+
+    def now(self) -> datetime:
+        """The store's own clock, from the `Date` of an answer; to compare with what it says of its objects."""
+        with wall():
+            answer = self._s3.head_bucket(Bucket=self._name)
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
     def names_older_than(self, prefix: str, moment: datetime) -> Iterator[str]:
         """Names of the current objects that begin with `prefix` and were stored before `moment` (the store's clock)."""
