@@ -24,7 +24,7 @@ from vault.reclaim import reclaim, sweep_litter
 from vault.retention import Cause
 from vault.status import destruction_record, destructions, find_destruction, write_destruction_record
 
-from .exits import CommandError, ExitCode
+from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
 from .screen import counting, facts, is_interactive, note, print_json, say, stepping, table, when
 from .settings import HomeOption, JsonOption, load_settings
@@ -163,7 +163,7 @@ def _destroy(
             f"The list grew to {listed} records while you confirmed {confirmed}. Nothing was destroyed; run it again."
         )
         raise CommandError(ExitCode.REFUSED, message)
-    with stepping() as step:
+    with carrying_out(), stepping() as step:
         done = carry_out(vault, destruction_id, step)
     seconds = time.monotonic() - started
     path = write_destruction_record(where.destructions, done)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import Final
 
@@ -23,7 +25,7 @@ from vault.errors import (
 from vault.objects import ObjectNotFound, ObjectStoreError
 from vault.retrieval import DamagedError
 
-__all__ = ["KNOWN_ERRORS", "MEANINGS", "CommandError", "ExitCode", "code_of", "manual"]
+__all__ = ["KNOWN_ERRORS", "MEANINGS", "CommandError", "ExitCode", "carrying_out", "code_of", "manual"]
 
 
 class ExitCode(IntEnum):
@@ -91,6 +93,18 @@ class CommandError(Exception):
     def __init__(self, code: ExitCode, sentence: str) -> None:
         super().__init__(sentence)
         self.code = code
+
+
+@contextmanager
+def carrying_out() -> Iterator[None]:
+    """Around a destruction: a custodian that refuses in the middle of one may have destroyed, or not."""
+    try:
+        yield
+    except CustodianUnavailableError:
+        raise
+    except CustodianError as error:
+        message = f"{error} Run `shredvault recover`: it undoes or finishes what was begun."
+        raise CommandError(ExitCode.INCIDENT, message) from error
 
 
 def code_of(error: Exception) -> ExitCode:

@@ -15,7 +15,7 @@ from vault.home import Home, open_vault
 from vault.reclaim import reclaim
 from vault.status import destruction_record, find_destruction, write_destruction_record
 
-from .exits import CommandError, ExitCode
+from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
 from .screen import note, print_json, say, stepping, table, when
 from .settings import HomeOption, JsonOption, load_settings
@@ -111,7 +111,7 @@ def release(
     """
     where = Home.at(load_settings(home=home).home_folder)
     with open_vault(where.path) as vault, Node(vault):
-        with stepping() as step:
+        with carrying_out(), stepping() as step:
             done = release_hold(vault, hold_id, "release at the command line", step)
         write_destruction_record(where.destructions, done)
         reclaim(vault)
