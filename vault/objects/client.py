@@ -22,7 +22,7 @@ __all__ = ["S3", "Answer", "BucketSettings", "Pages", "clients"]
 
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 READ_TIMEOUT_SECONDS: Final = 30.0
-CONNECTIONS_MAX: Final = 32
+CONNECTIONS_MAX: Final = 64
 ATTEMPTS: Final = 3
 
 Answer: TypeAlias = Mapping[str, Any]
