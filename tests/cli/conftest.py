@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -153,3 +154,13 @@ def running(newcomer: Operator) -> Iterator[Callable[..., subprocess.Popen[str]]
         process.wait()
         if process.stdout:
             process.stdout.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heeding_interrupts() -> Iterator[None]:
+    """Whoever starts the tests in the background has SIGINT ignored, and every child would inherit that."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -1,6 +1,7 @@
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 from contextlib import suppress
@@ -22,6 +23,7 @@ RECORD_KEYS = {
 
 
 INTERRUPT = "\x03"
+PATIENCE_S = 60
 
 
 class PowerCutError(Exception):
@@ -51,7 +53,14 @@ def at_a_terminal(operator: Operator, typed: str, *words: str) -> tuple[int, str
         os.close(theirs)
         shown = b""
         with suppress(OSError):  # the terminal is gone when the command has ended
-            while piece := os.read(ours, 4096):
+            while True:
+                ready, _, _ = select.select([ours], [], [], PATIENCE_S)
+                if not ready:
+                    process.kill()
+                    pytest.fail(f"the command says no more: {shown.decode()}")
+                piece = os.read(ours, 4096)
+                if not piece:
+                    break
                 shown += piece
                 if b"> " in shown and typed:
                     if typed == INTERRUPT:
