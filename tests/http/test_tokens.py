@@ -13,7 +13,7 @@ def _requests(site: Site, record: str, authorization: str | None) -> list[tuple[
     headers = {"Authorization": authorization} if authorization is not None else {}
     headers |= {
         "Purpose": "audit",
-        "Idempotency-Key": "0b6c7c1e-5a56-4a53-9d0c-2f6b8a1f8d0e",
+        "Idempotency-Key": "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
         "Content-Type": "application/json",
     }
     answers = [
