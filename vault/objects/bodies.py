@@ -11,7 +11,10 @@ from vault.objects.errors import ObjectStoreMisbehaved, wall
 __all__ = ["PUT_BYTES_MAX", "Body", "Incoming", "ObjectReader", "outgoing"]
 
 PUT_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Largest body of one request: room for a full pack of key pages; documents come in parts of 8 MiB."""
+"""Largest body of one request: room for a full pack of key pages; documents come in parts of 7 MiB."""
+
+BLOCK_BYTES: Final = 256 * 1024
+"""Sent at a time: the read timeout holds for one block."""
 
 Body: TypeAlias = bytes | bytearray | memoryview
 
@@ -41,6 +44,13 @@ class _Window(io.RawIOBase):
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: len(self._view)}[whence]
         self._at = max(0, start + offset)
         return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """Give the next block, larger than the 16 KiB that urllib3 asks for: each costs a system call."""
+        wanted = len(self._view) if size < 0 else max(size, BLOCK_BYTES)
+        block = bytes(self._view[self._at : self._at + wanted])
+        self._at += len(block)
+        return block
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed: any writeable buffer
         window = self._view[self._at : self._at + len(buffer)]
