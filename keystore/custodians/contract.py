@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -66,6 +67,13 @@ class Custodian(Protocol):
 
     def describe(self, name: str) -> MasterState:
         """Ask the custodian itself, never a cache."""
+
+    def expires_at(self, name: str) -> datetime | None:
+        """When the custodian destroys this master by itself, unless a new epoch has replaced it; None: never (UTC).
+
+        Raises:
+            MasterGoneError: no such master.
+        """
 
     def destroy(self, name: str) -> None:
         """Destroy the master and read its state back. Safe to repeat; an absent name is success.

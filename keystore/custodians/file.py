@@ -135,6 +135,12 @@ class FileCustodian:
         """See `Custodian.describe`."""
         return MasterState.LIVE if self._files(name) else MasterState.ABSENT
 
+    def expires_at(self, name: str) -> None:
+        """See `Custodian.expires_at`: files stay until they are removed."""
+        if self.describe(name) is MasterState.ABSENT:
+            message = f"There is no master named {name}."
+            raise MasterGoneError(message)
+
     def destroy(self, name: str) -> None:
         """See `Custodian.destroy`: unlink, fsync the folder, look again."""
         victims = self._files(name)

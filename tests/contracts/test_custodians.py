@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,14 @@ def test_names_and_states(custodian: Custodian) -> None:
     custodian.destroy("a")
     assert custodian.describe("a") is MasterState.ABSENT
     assert custodian.names() == {"0", "-", "a" * 64, "active-0123456789abcdefghjkmnpqrs"}
+
+
+def test_when_a_master_ends_by_itself(custodian: Custodian) -> None:
+    with pytest.raises(MasterGoneError):
+        custodian.expires_at("a")
+    custodian.create("a")
+    end = custodian.expires_at("a")
+    assert end is None or (end.tzinfo is UTC and end > datetime.now(UTC))
 
 
 def test_a_taken_name_is_refused_and_its_master_unchanged(custodian: Custodian, root_key: Key) -> None:

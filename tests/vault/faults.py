@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from botocore.exceptions import ClientError
@@ -90,6 +91,9 @@ class FaultyCustodian:
     def unwrap(self, name: str, wrapped: bytes, bound_to: bytes) -> Key:
         with self._around("unwrap"):
             return self._real.unwrap(name, wrapped, bound_to)
+
+    def expires_at(self, name: str) -> datetime | None:
+        return self._real.expires_at(name)
 
     def describe(self, name: str) -> MasterState:
         with self._around("describe"):
