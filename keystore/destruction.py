@@ -14,7 +14,7 @@ from .custodians import Custodian, MasterState
 from .errors import CustodianError, MasterGoneError, SealBrokenError, WrongOrderError
 from .tree import SealedRoot, root_context
 
-__all__ = ["Evidence", "destroy_master", "discard_unused_master"]
+__all__ = ["Evidence", "Standing", "destroy_master", "discard_unused_master"]
 
 STABLE_AFTER: Final = 3
 """Consecutive refusals after which the absence counts as stable."""
@@ -31,20 +31,28 @@ class Evidence:
     """How often in a row the custodian refused to open the old root with it."""
 
 
-def destroy_master(custodian: Custodian, vault_id: bytes, last_root: SealedRoot, next_root: SealedRoot) -> Evidence:
-    """Destroy the master that wraps `last_root`; read back that it is gone; try to use it until that is stable.
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A root, and the custodian at which its master stands."""
 
-    The custodian must open `next_root` first: an empty or unmounted custodian knows no master at all, and its
+    custodian: Custodian
+    root: SealedRoot
+
+
+def destroy_master(vault_id: bytes, last: Standing, following: Standing) -> Evidence:
+    """Destroy the master that wraps the last root; read back that it is gone; try to use it until that is stable.
+
+    The following root must open first: an empty or unmounted custodian knows no master at all, and its
     silence about the old one would prove nothing. Safe to repeat: on an absent master it only observes.
 
     Raises:
-        CustodianError: the master is, or may be, still usable; or the next root's master is not there.
+        CustodianError: the master is, or may be, still usable; or the following root's master is not there.
     """
-    name = last_root.master
-    if next_root.master == name:
-        message = "the next root must stand under another master"
+    custodian, name = last.custodian, last.root.master
+    if (following.custodian.uri, following.root.master) == (custodian.uri, name):
+        message = "the following root must stand under another master"
         raise WrongOrderError(message)
-    _use(custodian, vault_id, next_root)
+    _use(vault_id, following)
     custodian.destroy(name)
     state = custodian.describe(name)
     if state is not MasterState.ABSENT:
@@ -52,7 +60,7 @@ def destroy_master(custodian: Custodian, vault_id: bytes, last_root: SealedRoot,
         raise CustodianError(message)
     for _ in range(STABLE_AFTER):
         try:
-            _use(custodian, vault_id, last_root)
+            _use(vault_id, last)
         except MasterGoneError:
             continue
         except SealBrokenError as other:
@@ -63,14 +71,7 @@ def destroy_master(custodian: Custodian, vault_id: bytes, last_root: SealedRoot,
     return Evidence(name, custodian.uri, state, STABLE_AFTER)
 
 
-def _use(custodian: Custodian, vault_id: bytes, root: SealedRoot) -> None:
-    bound_to = root_context(vault_id, root.tree, root.epoch, root.version)
-    custodian.unwrap(root.master, root.wrapped_key, bound_to).wipe()
-
-
-def discard_unused_master(
-    custodian: Custodian, vault_id: bytes, name: str, current_roots: Collection[SealedRoot]
-) -> None:
+def discard_unused_master(custodian: Custodian, vault_id: bytes, name: str, current: Collection[Standing]) -> None:
     """Destroy a master under which no current root stands: the leftover of a change that was cut off.
 
     Every current root must open first. Where one does not, the caller's idea of what is current is older than
@@ -80,9 +81,15 @@ def discard_unused_master(
         MasterGoneError: a current root's master is gone; nothing was destroyed.
         CustodianError: the master is, or may be, still there.
     """
-    if any(root.master == name for root in current_roots):
+    if any((one.custodian.uri, one.root.master) == (custodian.uri, name) for one in current):
         message = "a current root stands under this master"
         raise WrongOrderError(message)
-    for root in current_roots:
-        _use(custodian, vault_id, root)
+    for one in current:
+        _use(vault_id, one)
     custodian.destroy(name)
+
+
+def _use(vault_id: bytes, standing: Standing) -> None:
+    root = standing.root
+    bound_to = root_context(vault_id, root.tree, root.epoch, root.version)
+    standing.custodian.unwrap(root.master, root.wrapped_key, bound_to).wipe()

@@ -21,6 +21,7 @@ from .catalogue.schema import access_tokens
 from .context import Vault, note
 from .errors import NotFoundError, VaultError
 from .ids import TokenId, base32, is_id, new_id
+from .ledger import publish
 
 __all__ = [
     "BadTokenError",
@@ -167,6 +168,7 @@ def revoke_token(vault: Vault, token_id: str) -> None:
         if known.revoked_at is None:
             tx.execute(sa.update(access_tokens).where(access_tokens.c.id == token_id).values(revoked_at=now))
             note(tx, now, "token revoked", token_id)
+    publish(vault)
 
 
 def _hash(secret: str) -> bytes:

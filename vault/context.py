@@ -10,11 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from keystore import Custodian
-
 from .catalogue import Catalogue, Transaction
 from .catalogue.schema import journal, policies
 from .clock import Clock
+from .custody import Custody
 from .key_uses import KeyUses
 from .objects import Bucket
 from .policy import Policy
@@ -29,7 +28,7 @@ class Vault:
     vault_id: bytes
     catalogue: Catalogue
     bucket: Bucket
-    custodian: Custodian
+    custody: Custody
     clock: Clock
     lock_file: Path
     """Locked by whoever destroys, releases or recovers."""

@@ -35,6 +35,7 @@ __all__ = [
     "KeystoreError",
     "MasterGoneError",
     "NotFoundError",
+    "OldCatalogueError",
     "PolicyError",
     "RecordClosedError",
     "RecordIncompleteError",
@@ -132,3 +133,13 @@ class DocumentTruncatedError(BadDocumentError):
 
 class DestructionRefusedError(VaultError):
     """A destruction cannot go ahead; nothing has been destroyed."""
+
+
+class OldCatalogueError(DestructionRefusedError):
+    """The catalogue is older than the bucket or the custodian: a restored backup, or a standby that lagged."""
+
+    def __init__(self, than: str = "the bucket") -> None:
+        super().__init__(
+            f"The catalogue is older than {than}: it seems to have been restored from a backup. "
+            "Nothing was changed; `shredvault recover` brings it forward."
+        )

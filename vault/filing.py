@@ -34,7 +34,7 @@ from .errors import (
 )
 from .ids import RecordId, base32, is_id, new_id
 from .key_uses import UseCutError
-from .keyring import TRIES, fetch_key, grow
+from .keyring import TRIES, custodian_of, fetch_key, grow
 from .policy import Policy, due_on
 from .sheets import Sheet, body_tag
 
@@ -128,9 +128,10 @@ def _take_slot(
         if cohort is None:
             return None
         root, page = keys.current_root(tx, Tree.ACTIVE), keys.load_page(tx, Tree.ACTIVE, cohort)
+        custodian = custodian_of(vault, tx, root)
     record_id, receipt = RecordId(new_id()), _new_receipt()
     try:
-        tree = OpenTree.open(vault.vault_id, root, vault.custodian)
+        tree = OpenTree.open(vault.vault_id, root, custodian)
     except MasterGoneError:
         return None
     with tree, tree.page(page) as cohort_page, vault.catalogue.write() as tx:

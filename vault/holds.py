@@ -19,12 +19,14 @@ from keystore import EVERY_SLOT, OpenTree, Rewrite, Tree, TreeChange
 from .catalogue import Transaction, keys
 from .catalogue.destructions import Destruction, held_slots
 from .catalogue.schema import hold_records, holds, record_states, records
+from .condemning import Progress
 from .context import Vault, note
-from .destruction import Progress, carry_out
+from .destruction import carry_out
 from .errors import NotFoundError, VaultError
 from .frozen_lists import freeze_release
 from .ids import HoldId, is_id, new_id
 from .keyring import grow, open_tree
+from .ledger import publish
 
 __all__ = ["HoldLine", "NothingToHoldError", "Placed", "copy_held_keys", "list_holds", "place_hold", "release_hold"]
 
@@ -97,7 +99,9 @@ def place_hold(vault: Vault, record_ids: Collection[str], docket: str) -> Placed
         ]
         if added:
             tx.execute(sa.insert(hold_records), added)
-            note(tx, now, "hold placed", hold_id, {"records": len(added)})
+            ids = [one["record_id"] for one in added]
+            note(tx, now, "hold placed", hold_id, {"docket": docket, "records": ids})
+    publish(vault)
     copy_held_keys(vault)
     return Placed(hold_id, answers, repeated=not added)
 

@@ -19,7 +19,6 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,16 +32,19 @@ from .catalogue import Catalogue, keys
 from .catalogue.schema import policies, trees, vaults
 from .clock import Clock, SystemClock
 from .context import Vault, note
+from .custody import Custody
 from .embedded_store import flush, share
 from .errors import HomeError
+from .ledger import publish
 from .objects import Bucket, BucketSettings, ObjectExists
 from .policy import Policy
 
-__all__ = ["EMBEDDED", "Founding", "Home", "found_vault", "open_vault"]
+__all__ = ["EMBEDDED", "Founding", "Home", "allow_custodian", "found_catalogue", "found_vault", "open_vault"]
 
 FORMAT: Final = 1
 EMBEDDED: Final = "embedded"
 VAULT_ID_BYTES: Final = 16
+ABANDON_AFTER_HOURS: Final = 72
 _SETTINGS: Final = "vault.json"
 _CREDENTIALS: Final = "bucket.json"
 
@@ -117,11 +119,14 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
         "objects_folder": str(founding.objects_folder.resolve()),
         "bucket": founding.bucket,
         "region": founding.region,
-        "custodian": founding.custodian,
+        "custodians": [founding.custodian],
     }
     if (path / _SETTINGS).exists():
         known = Home.at(path).settings
         settings["vault_id"] = known.get("vault_id", "")
+        if founding.custodian in known["custodians"]:
+            # A vault may have moved since, or be allowed to.
+            settings["custodians"] = known["custodians"]
         if known != settings:
             differing = ", ".join(sorted(name for name in settings if known.get(name) != settings[name]))
             message = f"The vault in {path} was founded with another choice of: {differing}."
@@ -140,21 +145,24 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
         settings["vault_id"] = secrets.token_hex(VAULT_ID_BYTES)
         _write(path / _CREDENTIALS, credentials)
         _write(path / _SETTINGS, settings)
-    with _parts(Home.at(path)) as (catalogue, bucket, custodian):
+    with _parts(Home.at(path)) as (catalogue, bucket, custody):
         bucket.ensure(versioned=True)
         catalogue.migrate()
         vault_id = bytes.fromhex(Home.at(path).settings["vault_id"])
-        return _found_catalogue(catalogue, bucket, custodian, vault_id, (clock or SystemClock()).now(), founding)
+        vault = _vault(Home.at(path), vault_id, catalogue, bucket, custody, clock or SystemClock())
+        fresh = found_catalogue(vault, custody.at(founding.custodian), founding)
+        publish(vault)
+        return fresh
 
 
-def _found_catalogue(
-    catalogue: Catalogue,
-    bucket: Bucket,
-    custodian: Custodian,
-    vault_id: bytes,
-    now: datetime,
-    founding: Founding,
-) -> bool:
+def found_catalogue(vault: Vault, custodian: Custodian, founding: Founding) -> bool:
+    """Make the first version of both trees and the first rows; False when that was done before.
+
+    Raises:
+        HomeError: the catalogue was founded with other choices, or the bucket holds another vault's keys.
+        CustodianError, ObjectStoreError, CatalogueError: a service failed; run it again.
+    """
+    catalogue, bucket, vault_id, now = vault.catalogue, vault.bucket, vault.vault_id, vault.clock.now()
     with catalogue.read() as tx:
         if tx.execute(sa.select(vaults)).one_or_none() is not None:
             policy = tx.execute(sa.select(policies).where(policies.c.version == 1)).one()
@@ -164,13 +172,13 @@ def _found_catalogue(
             return False
     staged = [_found_tree(bucket, custodian, vault_id, tree) for tree in Tree]
     with catalogue.write() as tx:
-        tx.execute(sa.insert(vaults).values(only=1, vault_id=vault_id, founded_at=now))
+        tx.execute(sa.insert(vaults).values(only=1, vault_id=vault_id, founded_at=now, published_digest=bytes(32)))
         tx.execute(
             sa.insert(policies).values(
                 version=1,
                 time_zone=founding.time_zone,
                 retention_months=founding.retention_months,
-                abandon_after_hours=72,
+                abandon_after_hours=ABANDON_AFTER_HOURS,
                 adopted_at=now,
             )
         )
@@ -179,7 +187,17 @@ def _found_catalogue(
             tx.execute(sa.insert(trees).values(tree=root.tree, version=1, next_version=2))
             keys.plan_master(tx, root.master, root.tree, root.epoch, custodian.uri, now)
             keys.save_staged(tx, root, ())
-        note(tx, now, "founded", vault_id.hex())
+        facts = {
+            "custodian": custodian.uri,
+            "masters": [first.root.master for first in staged],
+            "policy": {
+                "version": 1,
+                "time_zone": founding.time_zone,
+                "retention_months": founding.retention_months,
+                "abandon_after_hours": ABANDON_AFTER_HOURS,
+            },
+        }
+        note(tx, now, "founded", vault_id.hex(), facts)
     return True
 
 
@@ -220,22 +238,35 @@ def open_vault(path: Path, clock: Clock | None = None, *, own_store: bool = Fals
         CustodianError: the custodian cannot be used.
     """
     home = Home.at(path)
-    with _parts(home, own_store=own_store) as (catalogue, bucket, custodian):
+    with _parts(home, own_store=own_store) as (catalogue, bucket, custody):
         catalogue.migrate()
         with catalogue.read() as tx:
             vault_id = tx.execute(sa.select(vaults.c.vault_id)).scalar()
         if vault_id is None or vault_id.hex() != home.settings["vault_id"]:
             message = f"The catalogue in {path} is unfinished or another vault's; run `shredvault init` again."
             raise HomeError(message)
-        yield Vault(
-            vault_id,
-            catalogue,
-            bucket,
-            custodian,
-            clock or SystemClock(),
-            lock_file=path / "destruction.lock",
-            settle=_settler(home.settings),
-        )
+        yield _vault(home, vault_id, catalogue, bucket, custody, clock or SystemClock())
+
+
+def _vault(home: Home, vault_id: bytes, catalogue: Catalogue, bucket: Bucket, custody: Custody, clock: Clock) -> Vault:
+    lock_file = home.path / "destruction.lock"
+    return Vault(vault_id, catalogue, bucket, custody, clock, lock_file=lock_file, settle=_settler(home.settings))
+
+
+def allow_custodian(path: Path, uri: str) -> bool:
+    """Name a custodian in this host's settings, so that masters may stand there; False when it was named before.
+
+    Raises:
+        HomeError: there is no vault there.
+        CustodianError: the custodian cannot be used.
+    """
+    home = Home.at(path)
+    for data in (path, Path(home.settings["objects_folder"])):
+        open_custodian(uri, away_from=data)
+    if uri in home.settings["custodians"]:
+        return False
+    _write(path / _SETTINGS, home.settings | {"custodians": [*home.settings["custodians"], uri]})
+    return True
 
 
 def _settler(settings: dict[str, Any]) -> Callable[[], None]:
@@ -246,12 +277,11 @@ def _settler(settings: dict[str, Any]) -> Callable[[], None]:
 
 
 @contextmanager
-def _parts(home: Home, *, own_store: bool = False) -> Iterator[tuple[Catalogue, Bucket, Custodian]]:
+def _parts(home: Home, *, own_store: bool = False) -> Iterator[tuple[Catalogue, Bucket, Custody]]:
     settings = home.settings
     credentials = json.loads((home.path / _CREDENTIALS).read_text("utf-8"))
     secret = SecretStr(credentials["secret_key"])
-    open_custodian(settings["custodian"], away_from=Path(settings["objects_folder"]))
-    custodian = open_custodian(settings["custodian"], away_from=home.path)
+    custody = Custody(lambda uri: _open_custodian(home, uri), lambda: Home.at(home.path).settings["custodians"])
     with _endpoint(settings, credentials["access_key"], secret, own_store=own_store) as endpoint:
         bucket = Bucket(
             BucketSettings(
@@ -264,10 +294,15 @@ def _parts(home: Home, *, own_store: bool = False) -> Iterator[tuple[Catalogue, 
         )
         catalogue = Catalogue(home.path / "catalogue.db")
         try:
-            yield catalogue, bucket, custodian
+            yield catalogue, bucket, custody
         finally:
             catalogue.close()
             bucket.close()
+
+
+def _open_custodian(home: Home, uri: str) -> Custodian:
+    open_custodian(uri, away_from=Path(home.settings["objects_folder"]))
+    return open_custodian(uri, away_from=home.path)
 
 
 @contextmanager

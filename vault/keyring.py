@@ -10,7 +10,18 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from keystore import Key, MasterGoneError, OpenTree, SealedPage, StagedTree, Tree, TreeChange, stage
+from keystore import (
+    Custodian,
+    Key,
+    MasterGoneError,
+    OpenTree,
+    SealedPage,
+    SealedRoot,
+    StagedTree,
+    Tree,
+    TreeChange,
+    stage,
+)
 
 from . import mirror
 from .catalogue import Transaction, keys
@@ -19,15 +30,25 @@ from .context import Vault
 from .errors import BusyError, DamagedError, DestroyedError
 from .key_uses import KeyUse, UseCutError
 
-__all__ = ["fetch_key", "grow", "open_tree", "page_loader", "record_key"]
+__all__ = ["custodian_of", "fetch_key", "grow", "open_root", "open_tree", "page_loader", "record_key"]
 
 TRIES: Final = 8
 """How often a change is staged again because somebody else changed the tree first."""
 
 
+def custodian_of(vault: Vault, tx: Transaction, root: SealedRoot) -> Custodian:
+    """The custodian at which a root's master stands."""
+    return vault.custody.at(keys.custodian_address(tx, root.master))
+
+
+def open_root(vault: Vault, tx: Transaction, root: SealedRoot) -> OpenTree:
+    """Open a version of a tree; the caller wipes it."""
+    return OpenTree.open(vault.vault_id, root, custodian_of(vault, tx, root))
+
+
 def open_tree(vault: Vault, tx: Transaction, tree: Tree) -> OpenTree:
     """Open the current version of a tree; the caller wipes it."""
-    return OpenTree.open(vault.vault_id, keys.current_root(tx, tree), vault.custodian)
+    return open_root(vault, tx, keys.current_root(tx, tree))
 
 
 def page_loader(tx: Transaction, tree: Tree) -> Callable[[int], SealedPage]:
@@ -83,7 +104,8 @@ def _through(vault: Vault, tree: Tree, cohort: int, slot: int) -> Key:
     with vault.uses.walk():
         with vault.catalogue.read() as tx:
             root, page = keys.current_root(tx, tree), keys.load_page(tx, tree, cohort)
-        with OpenTree.open(vault.vault_id, root, vault.custodian) as opened:
+            custodian = custodian_of(vault, tx, root)
+        with OpenTree.open(vault.vault_id, root, custodian) as opened:
             return opened.record_key(page, slot)
 
 
@@ -129,7 +151,8 @@ def _stage(
         version = keys.take_version(tx, tree)
     with vault.uses.walk(), vault.catalogue.read() as tx:
         base = keys.current_root(tx, tree)
-        with OpenTree.open(vault.vault_id, base, vault.custodian) as opened:
+        custodian = custodian_of(vault, tx, base)
+        with OpenTree.open(vault.vault_id, base, custodian) as opened:
             change = plan(tx, opened)
             try:
                 staged = stage(
@@ -141,7 +164,7 @@ def _stage(
                     epoch=base.epoch,
                     version=version,
                     master=base.master,
-                    custodian=vault.custodian,
+                    custodian=custodian,
                 )
             finally:
                 for rewrite in change.rewritten.values():

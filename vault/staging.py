@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from keystore import (
     INDEX_SLOT,
+    Custodian,
     GraphReport,
     KeyGraphError,
     OpenTree,
@@ -30,7 +31,7 @@ from .catalogue import Transaction, keys
 from .catalogue.schema import cohorts
 from .context import Vault
 from .errors import BusyError
-from .keyring import page_loader
+from .keyring import open_root, page_loader
 
 __all__ = ["Plan", "Staging", "plan_tree", "revisions_of", "stage_and_check"]
 
@@ -121,12 +122,13 @@ def stage_and_check(vault: Vault, tree: Tree, plan: Plan, new_master: str) -> St
         if base.version > version:
             message = "The key tree is being changed by others; nothing was destroyed. Try again."
             raise BusyError(message)
+        custodian = vault.custody.at(keys.custodian_address(tx, new_master))
         carried = keys.current_pages(tx, tree)
         change = TreeChange(
             rewritten={cohort: Rewrite(_bitmap(plan.survivors[cohort] | _INDEX_BIT)) for cohort in plan.rewritten},
             dropped=plan.dropped,
         )
-        with OpenTree.open(vault.vault_id, base, vault.custodian) as old:
+        with open_root(vault, tx, base) as old:
             staged = stage(
                 vault.vault_id,
                 old,
@@ -136,20 +138,26 @@ def stage_and_check(vault: Vault, tree: Tree, plan: Plan, new_master: str) -> St
                 epoch=base.epoch + 1,
                 version=version,
                 master=new_master,
-                custodian=vault.custodian,
+                custodian=custodian,
             )
             for cohort in plan.condemned:
                 carried.pop(cohort, None)
             size = mirror.write(vault.bucket, vault.vault_id, staged, carried)
             vault.settle()
-            report = _check(vault, tx, old, base.master, staged, plan)
+            report = _check(vault, tx, old, base.master, staged, plan, custodian)
     with vault.catalogue.write() as tx:
         keys.save_staged(tx, staged.root, staged.pages)
     return Staging(plan, base.version, base.master, version, report, len(staged.pages), size)
 
 
 def _check(
-    vault: Vault, tx: Transaction, old: OpenTree, old_master: str, staged: StagedTree, plan: Plan
+    vault: Vault,
+    tx: Transaction,
+    old: OpenTree,
+    old_master: str,
+    staged: StagedTree,
+    plan: Plan,
+    custodian: Custodian,
 ) -> GraphReport:
     """Run the key-graph check on what the bucket gives back, not on what was meant to be there."""
     tree = staged.root.tree
@@ -174,5 +182,5 @@ def _check(
             for cohort in plan.rewritten
         },
         dropped=plan.dropped,
-        custodian=vault.custodian,
+        custodian=custodian,
     )

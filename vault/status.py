@@ -18,6 +18,7 @@ from .catalogue.destructions import Destruction, list_destructions, load, unfini
 from .catalogue.schema import cohorts, documents, hold_records, holds, record_states
 from .clock import civil_date
 from .context import Vault, current_policy
+from .keyring import custodian_of
 
 __all__ = [
     "Status",
@@ -45,8 +46,8 @@ class Status:
     epochs: dict[str, int]
     cohorts: int
     keystore_bytes: int
-    custodian: str
-    assurance: str
+    custodians: dict[str, str]
+    """Where the current masters stand, and the kind of assurance there; two during a move."""
     unfinished_destructions: list[str]
     to_reclaim: int
 
@@ -88,8 +89,11 @@ def status_of(vault: Vault) -> Status:
                 sa.select(sa.func.count()).select_from(cohorts).where(cohorts.c.condemned_by.is_(None))
             ).scalar_one(),
             keystore_bytes=sum(keys.page_bytes(tx, tree) for tree in Tree),
-            custodian=vault.custodian.uri,
-            assurance=vault.custodian.assurance.kind,
+            custodians={
+                custodian.uri: custodian.assurance.kind
+                for tree in Tree
+                for custodian in [custodian_of(vault, tx, keys.current_root(tx, tree))]
+            },
             unfinished_destructions=[d.id for d in unfinished(tx)],
             to_reclaim=len(unreclaimed(tx)),
         )

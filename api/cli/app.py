@@ -10,6 +10,7 @@ from typing import Final
 
 import typer
 
+from .custodians import custodian_app
 from .demo import demo
 from .destroying import destruction_app, recover, scrub, sweep
 from .exits import KNOWN_ERRORS, CommandError, ExitCode, code_of, manual
@@ -78,6 +79,7 @@ app.command(rich_help_panel=_KEEPING)(sweep)
 app.add_typer(hold_app, name="hold", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_KEEPING)(scrub)
 app.add_typer(destruction_app, name="destruction", rich_help_panel=_KEEPING)
+app.add_typer(custodian_app, name="custodian", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_AFTER)(recover)
 app.command(rich_help_panel=_AFTER)(demo)
 

@@ -183,7 +183,7 @@ class Stage:
 
     def attack(self, loot: list[Loot], *, with_destroyed_masters: bool) -> Haul:
         """Try everything: the copies and the live vault, under the live masters, or the destroyed ones too."""
-        custodians = [self._vault.custodian]
+        custodians = [self._vault.custody.at(f"file:{self._folder / 'keys'}")]
         if with_destroyed_masters:
             custodians.append(copied_masters(self._folder / "aside", self._folder / "home"))
         with ExitStack() as opened:

@@ -205,6 +205,8 @@ def _show(done: Destruction, path: Path | None) -> None:
 
 def _destroyed(done: Destruction) -> str:
     gone = (done.condemned or 0) if done.completed_at else 0
+    if done.kind == "move":
+        return "the old master, no record"
     return f"{gone} copies of keys, no record" if done.hold_id is not None else f"{gone} records"
 
 

@@ -156,7 +156,7 @@ def _tell(settings: Settings, *, founded: bool, as_json: bool) -> None:
     facts(
         [
             ("documents", home.settings["objects_folder"] if objects == EMBEDDED else objects),
-            ("master keys", home.settings["custodian"]),
+            ("master keys", ", ".join(home.settings["custodians"])),
         ]
     )
     say('Next: shredvault access create --role center --label "…", then shredvault serve.')

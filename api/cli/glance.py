@@ -72,7 +72,7 @@ def _show(seen: Status, to_sweep: int) -> None:
             ("kept for", f"{seen.retention_months} months"),
             ("unfinished", f"{len(seen.unfinished_destructions)} destructions, {seen.to_reclaim} to reclaim"),
             ("keys", f"{seen.cohorts} cohorts, {seen.keystore_bytes:,} bytes, epochs {_epochs(seen)}"),
-            ("master keys", f"{seen.custodian} ({seen.assurance})"),
+            ("master keys", ", ".join(f"{uri} ({kind})" for uri, kind in seen.custodians.items())),
         ]
     )
 

@@ -20,7 +20,7 @@ from keystore import (
     WrongOrderError,
 )
 from keystore.custodians import FileCustodian
-from keystore.destruction import STABLE_AFTER, Evidence, destroy_master, discard_unused_master
+from keystore.destruction import STABLE_AFTER, Evidence, Standing, destroy_master, discard_unused_master
 from tests.keystore.trees import VAULT, Trees, raw
 
 ACTIVE = Tree.ACTIVE
@@ -75,7 +75,7 @@ def liar(trees: Trees) -> Liar:
 
 def test_the_old_tree_is_dead_and_the_new_one_lives(trees: Trees, old: SealedRoot, new: SealedRoot) -> None:
     OpenTree.open(VAULT, old, trees.custodian).wipe()
-    evidence = destroy_master(trees.custodian, VAULT, old, new)
+    evidence = destroy_master(VAULT, Standing(trees.custodian, old), Standing(trees.custodian, new))
     assert evidence == Evidence(old.master, trees.custodian.uri, MasterState.ABSENT, STABLE_AFTER)
     with pytest.raises(MasterGoneError):
         OpenTree.open(VAULT, old, trees.custodian)
@@ -87,30 +87,30 @@ def test_the_old_tree_is_dead_and_the_new_one_lives(trees: Trees, old: SealedRoo
 
 
 def test_it_may_be_repeated(trees: Trees, old: SealedRoot, new: SealedRoot) -> None:
-    first = destroy_master(trees.custodian, VAULT, old, new)
-    assert destroy_master(trees.custodian, VAULT, old, new) == first
+    first = destroy_master(VAULT, Standing(trees.custodian, old), Standing(trees.custodian, new))
+    assert destroy_master(VAULT, Standing(trees.custodian, old), Standing(trees.custodian, new)) == first
 
 
 def test_a_custodian_that_still_has_it_is_noticed(old: SealedRoot, new: SealedRoot, liar: Liar) -> None:
     liar.destroys = False
     with pytest.raises(CustodianError, match="still has"):
-        destroy_master(liar, VAULT, old, new)
+        destroy_master(VAULT, Standing(liar, old), Standing(liar, new))
 
 
 def test_a_custodian_that_says_absent_and_still_opens_is_noticed(old: SealedRoot, new: SealedRoot, liar: Liar) -> None:
     liar.destroys = False
     liar.says = MasterState.ABSENT
     with pytest.raises(CustodianError, match="still opens"):
-        destroy_master(liar, VAULT, old, new)
+        destroy_master(VAULT, Standing(liar, old), Standing(liar, new))
     liar.destroys, liar.says = True, None
-    assert destroy_master(liar, VAULT, old, new).state_read_back is MasterState.ABSENT
+    assert destroy_master(VAULT, Standing(liar, old), Standing(liar, new)).state_read_back is MasterState.ABSENT
 
 
 @pytest.mark.parametrize("uses", range(1, STABLE_AFTER + 1))
 def test_a_master_that_comes_back_is_noticed(old: SealedRoot, new: SealedRoot, liar: Liar, uses: int) -> None:
     liar.gone_for = uses
     with pytest.raises(CustodianError, match="still opens"):
-        destroy_master(liar, VAULT, old, new)
+        destroy_master(VAULT, Standing(liar, old), Standing(liar, new))
 
 
 def test_a_master_that_comes_back_after_the_last_look_is_not_noticed(
@@ -118,7 +118,7 @@ def test_a_master_that_comes_back_after_the_last_look_is_not_noticed(
 ) -> None:
     """What no observation can prove: where copies may exist is said in the assurance."""
     liar.gone_for = STABLE_AFTER + 1
-    evidence = destroy_master(liar, VAULT, old, new)
+    evidence = destroy_master(VAULT, Standing(liar, old), Standing(liar, new))
     assert evidence.refused_uses == STABLE_AFTER
 
 
@@ -135,7 +135,7 @@ def test_a_root_key_that_a_liar_gives_is_wiped(
 
     monkeypatch.setattr(FileCustodian, "unwrap", noted)
     with pytest.raises(CustodianError):
-        destroy_master(liar, VAULT, old, new)
+        destroy_master(VAULT, Standing(liar, old), Standing(liar, new))
     assert len(given) == 2, "the new root's, and the old one's"
     for key in given:
         with pytest.raises(KeyGoneError):
@@ -154,8 +154,11 @@ def test_a_custodian_that_does_not_answer_gives_no_evidence(
         with monkeypatch.context() as patch:
             patch.setattr(trees.custodian, method, silent)
             with pytest.raises(CustodianUnavailableError):
-                destroy_master(trees.custodian, VAULT, old, new)
-    assert destroy_master(trees.custodian, VAULT, old, new).refused_uses == STABLE_AFTER
+                destroy_master(VAULT, Standing(trees.custodian, old), Standing(trees.custodian, new))
+    assert (
+        destroy_master(VAULT, Standing(trees.custodian, old), Standing(trees.custodian, new)).refused_uses
+        == STABLE_AFTER
+    )
 
 
 class Remade(FileCustodian):
@@ -177,20 +180,23 @@ def test_a_master_of_the_old_name_with_other_bytes_is_no_proof(trees: Trees, old
     # The custodian itself looks once, and then `destroy_master`.
     for remade.after, said in ((1, "still has"), (2, "again")):
         with pytest.raises(CustodianError, match=said):
-            destroy_master(remade, VAULT, old, new)
+            destroy_master(VAULT, Standing(remade, old), Standing(remade, new))
         assert trees.custodian.describe(old.master) is MasterState.LIVE
-    assert destroy_master(trees.custodian, VAULT, old, new).state_read_back is MasterState.ABSENT
+    assert (
+        destroy_master(VAULT, Standing(trees.custodian, old), Standing(trees.custodian, new)).state_read_back
+        is MasterState.ABSENT
+    )
 
 
 def test_an_empty_key_folder_proves_nothing(trees: Trees, old: SealedRoot, new: SealedRoot) -> None:
     """A folder that was not mounted, or a wrong one, knows no master at all."""
     empty = FileCustodian(trees.folder / "empty", away_from=trees.folder / "home")
     with pytest.raises(MasterGoneError):
-        destroy_master(empty, VAULT, old, new)
+        destroy_master(VAULT, Standing(empty, old), Standing(empty, new))
     for master in (trees.folder / "keys").iterdir():
         master.unlink()
     with pytest.raises(MasterGoneError):
-        destroy_master(trees.custodian, VAULT, old, new)
+        destroy_master(VAULT, Standing(trees.custodian, old), Standing(trees.custodian, new))
 
 
 def test_while_the_next_root_does_not_open_the_old_master_is_not_touched(
@@ -203,18 +209,20 @@ def test_while_the_next_root_does_not_open_the_old_master_is_not_touched(
         if left is not None:
             path.write_bytes(left)
         with pytest.raises(error):
-            destroy_master(trees.custodian, VAULT, old, new)
+            destroy_master(VAULT, Standing(trees.custodian, old), Standing(trees.custodian, new))
         OpenTree.open(VAULT, old, trees.custodian).wipe()
         path.write_bytes(whole)
-    assert destroy_master(trees.custodian, VAULT, old, new).master == old.master
+    assert destroy_master(VAULT, Standing(trees.custodian, old), Standing(trees.custodian, new)).master == old.master
 
 
 def test_the_next_root_must_stand_under_another_master(trees: Trees, old: SealedRoot, new: SealedRoot) -> None:
     for root in (old, new):
         with pytest.raises(WrongOrderError):
-            destroy_master(trees.custodian, VAULT, root, root)
+            destroy_master(VAULT, Standing(trees.custodian, root), Standing(trees.custodian, root))
         with pytest.raises(WrongOrderError):
-            destroy_master(trees.custodian, VAULT, replace(old, master=new.master), new)
+            destroy_master(
+                VAULT, Standing(trees.custodian, replace(old, master=new.master)), Standing(trees.custodian, new)
+            )
         OpenTree.open(VAULT, root, trees.custodian).wipe()
 
 
@@ -222,7 +230,9 @@ def test_unused_masters_are_discarded(trees: Trees) -> None:
     name = trees.new_master(ACTIVE)
     before = trees.custodian.names()
     for unused in (name, name, "never-made"):
-        discard_unused_master(trees.custodian, VAULT, unused, trees.current.values())
+        discard_unused_master(
+            trees.custodian, VAULT, unused, [Standing(trees.custodian, root) for root in trees.current.values()]
+        )
     assert trees.custodian.names() == before - {name}
     assert raw(trees.key((1, 1))) == trees.true_keys[1, 1]
 
@@ -230,19 +240,29 @@ def test_unused_masters_are_discarded(trees: Trees) -> None:
 def test_a_master_in_use_is_not_discarded(trees: Trees) -> None:
     for root in trees.current.values():
         with pytest.raises(WrongOrderError):
-            discard_unused_master(trees.custodian, VAULT, root.master, trees.current.values())
+            discard_unused_master(
+                trees.custodian,
+                VAULT,
+                root.master,
+                [Standing(trees.custodian, root) for root in trees.current.values()],
+            )
         OpenTree.open(VAULT, root, trees.custodian).wipe()
 
 
 def test_whoever_knows_only_dead_roots_discards_nothing(trees: Trees, old: SealedRoot, new: SealedRoot) -> None:
     """After a restored backup the master that looks unused is the one in use."""
-    destroy_master(trees.custodian, VAULT, old, new)
+    destroy_master(VAULT, Standing(trees.custodian, old), Standing(trees.custodian, new))
     with pytest.raises(MasterGoneError):
-        discard_unused_master(trees.custodian, VAULT, new.master, [old, trees.current[Tree.HELD]])
+        discard_unused_master(
+            trees.custodian,
+            VAULT,
+            new.master,
+            [Standing(trees.custodian, root) for root in (old, trees.current[Tree.HELD])],
+        )
     OpenTree.open(VAULT, new, trees.custodian).wipe()
 
 
 def test_the_evidence_shows_no_key(trees: Trees, old: SealedRoot, new: SealedRoot) -> None:
-    shown = repr(destroy_master(trees.custodian, VAULT, old, new)).encode()
+    shown = repr(destroy_master(VAULT, Standing(trees.custodian, old), Standing(trees.custodian, new))).encode()
     for master in Path(trees.folder / "stolen").iterdir():
         assert master.read_bytes().hex().encode() not in shown

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from keystore import EVERY_SLOT, INDEX_SLOT, Rewrite, Tree, TreeChange, slots_of
-from keystore.destruction import destroy_master
+from keystore.destruction import Standing, destroy_master
 from tests.keystore.trees import GIVEN_OUT, VAULT, Trees, bits
 
 ACTIVE, HELD = Tree.ACTIVE, Tree.HELD
@@ -133,7 +133,7 @@ def test_a_second_staging_under_one_master_must_not_condemn_what_the_first_spare
     second = trees.stage_destruction(ACTIVE, wider, master)
     trees.check(wider, second)
     trees.take(second)
-    destroy_master(trees.custodian, VAULT, old, second.root)
+    destroy_master(VAULT, Standing(trees.custodian, old), Standing(trees.custodian, second.root))
     reached = trees.reachable(trees.custodian)
     assert trees.true_keys[1, 1] not in reached
     assert trees.true_keys[1, 2] in reached

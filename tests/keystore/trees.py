@@ -32,7 +32,7 @@ from keystore import (
     stage,
 )
 from keystore.custodians import FileCustodian
-from keystore.destruction import Evidence, destroy_master
+from keystore.destruction import Evidence, Standing, destroy_master
 
 Place = tuple[int, int]
 """A record: cohort and slot."""
@@ -187,7 +187,7 @@ class Trees:
             self.gone |= doomed
         else:
             self.held -= doomed
-        return destroy_master(self.custodian, VAULT, old, staged.root)
+        return destroy_master(VAULT, Standing(self.custodian, old), Standing(self.custodian, staged.root))
 
     def reachable(self, custodian: FileCustodian) -> set[bytes]:
         """Every key that trial opening of every blob ever written gives, with unlimited use of a custodian."""

@@ -13,6 +13,7 @@ from keystore.custodians import Assurance, Custodian, MasterState
 from tests.vault.memory_s3 import MemoryBucket, refused
 from tests.vault.world import World
 from vault.catalogue import Catalogue, Transaction
+from vault.custody import Custody
 from vault.errors import CatalogueFullError
 from vault.key_uses import KeyUses
 
@@ -126,7 +127,7 @@ def arm(world: World, fuse: Fuse) -> None:
     world.vault = replace(
         world.vault,
         catalogue=FaultyCatalogue(world.folder / "home" / "catalogue.db", fuse),
-        custodian=FaultyCustodian(world.vault.custodian, fuse),
+        custody=Custody.of(FaultyCustodian(world.custodian, fuse)),
         uses=KeyUses(),
     )
 

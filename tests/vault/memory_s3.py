@@ -132,22 +132,22 @@ class MemoryS3:
     def close(self) -> None:
         pass
 
-    def _list_objects_v2(self, prefix: str) -> dict[str, Any]:
+    def _list_objects_v2(self, prefix: str, after: str) -> dict[str, Any]:
         found = [
             {"Key": name, "LastModified": versions[-1][2]}
             for name, versions in sorted(self.versions.items())
-            if name.startswith(prefix) and versions[-1][1] is not None
+            if name.startswith(prefix) and name > after and versions[-1][1] is not None
         ]
         return {"Contents": found}
 
-    def _list_object_versions(self, prefix: str) -> dict[str, Any]:
+    def _list_object_versions(self, prefix: str, _after: str) -> dict[str, Any]:
         every = [(n, v) for n, versions in sorted(self.versions.items()) if n.startswith(prefix) for v in versions]
         return {
             "Versions": [{"Key": n, "VersionId": v[0]} for n, v in every if v[1] is not None],
             "DeleteMarkers": [{"Key": n, "VersionId": v[0]} for n, v in every if v[1] is None],
         }
 
-    def _list_multipart_uploads(self, prefix: str) -> dict[str, Any]:
+    def _list_multipart_uploads(self, prefix: str, _after: str) -> dict[str, Any]:
         return {
             "Uploads": [
                 {"Key": name, "UploadId": upload, "Initiated": at}
@@ -178,12 +178,12 @@ class MemoryS3:
 
 
 class _Pages:
-    def __init__(self, listing: Callable[[str], dict[str, Any]]) -> None:
+    def __init__(self, listing: Callable[[str, str], dict[str, Any]]) -> None:
         self._listing = listing
 
     def paginate(self, **request: Any) -> Iterable[dict[str, Any]]:
         def pages() -> Iterator[dict[str, Any]]:
-            yield self._listing(request.get("Prefix", ""))
+            yield self._listing(request.get("Prefix", ""), request.get("StartAfter", ""))
 
         return pages()
 

@@ -43,8 +43,9 @@ class Life:
             return False
         if self.completed is None:
             return now - self.opened > timedelta(hours=72)
-        # Steps are whole months of 31 days and more, so no rule for ends of months is needed twice.
-        due = self.completed.replace(year=self.completed.year + 2) + timedelta(days=1)
+        leap_day = (self.completed.month, self.completed.day) == (2, 29)
+        last_day = self.completed - timedelta(days=1) if leap_day else self.completed
+        due = last_day.replace(year=self.completed.year + 2) + timedelta(days=1)
         return cause is Cause.SCRUB or now.astimezone(ZONE).date() >= due
 
 

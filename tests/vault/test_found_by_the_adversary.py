@@ -41,13 +41,13 @@ def test_a_backup_from_the_middle_of_a_destruction_does_not_cost_the_living_mast
             back_up(world, backup)
 
     world.sweep(copy_at)
-    masters = world.vault.custodian.names()
+    masters = world.custodian.names()
     newest = tmp_path / "newest.db"
     back_up(world, newest)
     restore(world, backup)
     with pytest.raises(DestructionRefusedError):
         recover_destructions(world.vault)
-    assert world.vault.custodian.names() == masters
+    assert world.custodian.names() == masters
     restore(world, newest)
     world.assert_readable(young)
     assert recover_destructions(world.vault).masters_discarded == 0

@@ -38,13 +38,17 @@ def test_a_vault_is_founded_once(founding: Founding) -> None:
     assert found_vault(founding)
     settings_before = (founding.home / "vault.json").read_bytes()
     with open_vault(founding.home) as vault:
-        masters = vault.custodian.names()
+        masters = vault.custody.at(founding.custodian).names()
         assert masters == {f"active-{vault.vault_id.hex()}", f"held-{vault.vault_id.hex()}"}
-        assert set(vault.bucket.names("")) == {"keystore/active/0000000000000001", "keystore/held/0000000000000001"}
+        assert set(vault.bucket.names("")) == {
+            "keystore/active/0000000000000001",
+            "keystore/held/0000000000000001",
+            "ledger/0000000000000001",
+        }
     assert not found_vault(founding)
     assert (founding.home / "vault.json").read_bytes() == settings_before
     with open_vault(founding.home) as vault:
-        assert vault.custodian.names() == masters
+        assert vault.custody.at(founding.custodian).names() == masters
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in founding.home.iterdir()}
     assert modes["bucket.json"] == modes["catalogue.db"] == 0o600
     assert stat.S_IMODE(founding.home.stat().st_mode) == 0o700
@@ -132,7 +136,7 @@ def test_a_founding_that_was_cut_off_is_finished_by_the_next(
     monkeypatch.undo()
     found_vault(founding)
     with open_vault(founding.home) as vault:
-        assert len(vault.custodian.names()) == 2
+        assert len(vault.custody.at(founding.custodian).names()) == 2
     assert not found_vault(founding)
 
 

@@ -1,13 +1,14 @@
 """Holds: in force on commit, on any number of grounds, released through the one function only."""
 
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
+from keystore import Custodian
 from tests.vault.memory_s3 import MemoryBucket, refused
 from tests.vault.world import Record, World
-from vault.errors import DestructionRefusedError, NotFoundError, RuleBrokenError, VaultError
+from vault.custody import Custody
+from vault.errors import CustodianError, DestructionRefusedError, NotFoundError, RuleBrokenError, VaultError
 from vault.holds import NothingToHoldError, copy_held_keys, list_holds, place_hold, release_hold
 from vault.ids import new_id
 from vault.objects import ObjectStoreUnavailable
@@ -230,8 +231,8 @@ def test_a_hold_on_an_unfinished_record_keeps_it_from_being_given_up(quick_world
 def test_a_vault_without_its_custodian_places_the_hold_all_the_same(quick_world: World) -> None:
     """The hold itself is a row; only the copy needs keys."""
     record = quick_world.file()
-    blind = replace(quick_world.vault, custodian=type("Gone", (), {"unwrap": None})())
-    with suppress(TypeError):
+    blind = replace(quick_world.vault, custody=Custody(dict[str, Custodian]().__getitem__, list))
+    with pytest.raises(CustodianError):
         place_hold(blind, [record.id], "d")
     quick_world.scrub()
     quick_world.assert_readable(record)

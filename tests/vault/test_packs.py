@@ -122,12 +122,12 @@ def test_a_pack_of_another_vault_or_name_is_refused(quick_world: World) -> None:
 
 def test_damage_in_the_sealed_parts_does_not_open(quick_world: World) -> None:
     quick_world.file()
-    vault = quick_world.vault
+    vault, custodian = quick_world.vault, quick_world.custodian
     with vault.catalogue.read() as tx:
         version = keys.current_root(tx, Tree.ACTIVE).version
     blob = vault.bucket.get(pack_name(Tree.ACTIVE, version), limit=10**6)
     honest, _ = unpack(vault.vault_id, blob)
-    with OpenTree.open(vault.vault_id, honest.root, vault.custodian) as tree:
+    with OpenTree.open(vault.vault_id, honest.root, custodian) as tree:
         tree.page(honest.pages[0]).wipe()
     random = Random(3)
     head = len(blob) - len(honest.pages[0].sealed) - len(honest.root.sealed_page) - len(honest.root.wrapped_key)
@@ -138,13 +138,13 @@ def test_damage_in_the_sealed_parts_does_not_open(quick_world: World) -> None:
         staged, _ = unpack(vault.vault_id, bytes(damaged))
         assert staged != honest
         with pytest.raises(KeystoreError):  # noqa: SIM117
-            with OpenTree.open(vault.vault_id, staged.root, vault.custodian) as tree:
+            with OpenTree.open(vault.vault_id, staged.root, custodian) as tree:
                 tree.page(staged.pages[0])
 
 
 def test_a_changed_bitmap_epoch_or_version_does_not_open(quick_world: World) -> None:
     quick_world.file()
-    vault = quick_world.vault
+    vault, custodian = quick_world.vault, quick_world.custodian
     with vault.catalogue.read() as tx:
         root, page = keys.current_root(tx, Tree.ACTIVE), keys.load_page(tx, Tree.ACTIVE, 1)
     wrong_roots = [
@@ -155,8 +155,8 @@ def test_a_changed_bitmap_epoch_or_version_does_not_open(quick_world: World) -> 
     ]
     for wrong in wrong_roots:
         with pytest.raises(SealBrokenError):
-            OpenTree.open(vault.vault_id, wrong, vault.custodian)
-    with OpenTree.open(vault.vault_id, root, vault.custodian) as tree:
+            OpenTree.open(vault.vault_id, wrong, custodian)
+    with OpenTree.open(vault.vault_id, root, custodian) as tree:
         tree.page(page).wipe()
         for wrong_page in (replace(page, live=bytes(128)), replace(page, version=page.version + 1)):
             with pytest.raises(SealBrokenError):
@@ -165,7 +165,7 @@ def test_a_changed_bitmap_epoch_or_version_does_not_open(quick_world: World) -> 
 
 def walk_packs(world: World) -> dict[tuple[int, int], bytes]:
     """Every record key that the packs alone give, from the highest version of each tree down."""
-    vault = world.vault
+    vault, custodian = world.vault, world.custodian
     found: dict[tuple[int, int], bytes] = {}
     for tree in Tree:
         packs = {}
@@ -176,7 +176,7 @@ def walk_packs(world: World) -> dict[tuple[int, int], bytes]:
         for version in sorted(packs, reverse=True):
             staged, carried = packs[version]
             try:
-                opened = OpenTree.open(vault.vault_id, staged.root, vault.custodian)
+                opened = OpenTree.open(vault.vault_id, staged.root, custodian)
             except KeystoreError:
                 continue
             pages = {page.cohort: page for page in staged.pages}

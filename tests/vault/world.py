@@ -15,17 +15,20 @@ from keystore import KeystoreError, OpenTree, SealBrokenError, SealedPage, Seale
 from keystore.custodians import Custodian, FileCustodian
 from vault import mirror
 from vault.access import Caller, Role, authenticate, create_token
-from vault.catalogue import Catalogue
+from vault.catalogue import Catalogue, keys
 from vault.catalogue.destructions import Destruction
 from vault.catalogue.schema import roots, sealed_pages
 from vault.clock import SimulatedClock
+from vault.condemning import Progress
 from vault.context import Vault
-from vault.destruction import Progress, carry_out
+from vault.custody import Custody
+from vault.destruction import carry_out
 from vault.errors import DestroyedError
 from vault.filing import complete_record, open_record
 from vault.frozen_lists import freeze
-from vault.home import Founding, _found_catalogue
+from vault.home import Founding, found_catalogue
 from vault.ids import RecordId
+from vault.keyring import custodian_of
 from vault.objects import Bucket
 from vault.retention import Cause
 from vault.retrieval import read_document, read_record
@@ -62,7 +65,8 @@ class World:
 
     @property
     def custodian(self) -> Custodian:
-        return self.vault.custodian
+        with self.vault.catalogue.read() as tx:
+            return custodian_of(self.vault, tx, keys.current_root(tx, Tree.ACTIVE))
 
     def open(self, **applicant: Any) -> Record:
         number = f"{_RANDOM.getrandbits(64):x}"
@@ -191,7 +195,7 @@ def open_world_vault(folder: Path, vault_id: bytes, bucket: Bucket, clock: Simul
         vault_id,
         Catalogue(home / "catalogue.db"),
         bucket,
-        FileCustodian(folder / "keys", away_from=home),
+        Custody.of(FileCustodian(folder / "keys", away_from=home)),
         clock,
         lock_file=home / "destruction.lock",
         settle=lambda: None,
@@ -205,8 +209,9 @@ def make_world(folder: Path, bucket: Bucket, blank: Path) -> World:
     shutil.copy(blank, home / "catalogue.db")
     clock = SimulatedClock(START)
     vault = open_world_vault(folder, _RANDOM.randbytes(16), bucket, clock)
-    founding = Founding(home, "-", folder, "-", "-", vault.custodian.uri, "America/New_York", 24)
-    assert _found_catalogue(vault.catalogue, bucket, vault.custodian, vault.vault_id, clock.now(), founding)
+    custodian = FileCustodian(folder / "keys", away_from=home)
+    founding = Founding(home, "-", folder, "-", "-", custodian.uri, "America/New_York", 24)
+    assert found_catalogue(vault, custodian, founding)
     callers = [authenticate(vault, create_token(vault, role, role.value)) for role in (Role.CENTER, Role.REVIEWER)]
     return World(folder, vault, clock, callers[0], callers[1])
 

@@ -40,6 +40,8 @@ class Destruction:
     tree: Tree
     authority: str
     hold_id: str | None
+    moves_to: str | None
+    """For a move: the custodian that is to hold the next master."""
     list_root: bytes
     listed: int
     not_listed: dict[str, int]

@@ -16,6 +16,7 @@ from .schema import masters, roots, sealed_pages, tree_pages, trees
 __all__ = [
     "current_pages",
     "current_root",
+    "custodian_address",
     "forget_staged",
     "forget_superseded",
     "live_bitmaps",
@@ -60,6 +61,11 @@ _DROP = sa.delete(tree_pages).where(
 def current_root(tx: Transaction, tree: Tree) -> SealedRoot:
     """The root readers use now."""
     return _root(tree, tx.execute(_CURRENT_ROOT, {"tree": tree}).one())
+
+
+def custodian_address(tx: Transaction, master: str) -> str:
+    """Where a master stands, or is planned to; the master must be known."""
+    return str(tx.execute(sa.select(masters.c.custodian).where(masters.c.name == master)).scalar_one())
 
 
 def load_root(tx: Transaction, tree: Tree, version: int) -> SealedRoot:
@@ -226,15 +232,17 @@ def master_destroyed(tx: Transaction, name: str, now: datetime) -> None:
     )
 
 
-def orphan_masters(tx: Transaction) -> list[str]:
-    """Masters that were planned, not destroyed, and stand over no current root."""
+def orphan_masters(tx: Transaction) -> list[tuple[str, str]]:
+    """Masters that were planned, not destroyed, and stand over no current root: (name, custodian's address)."""
     current = sa.select(roots.c.master).join(
         trees, (trees.c.tree == roots.c.tree) & (trees.c.version == roots.c.version)
     )
     rows = tx.execute(
-        sa.select(masters.c.name).where(masters.c.destroyed_at.is_(None), masters.c.name.not_in(current))
-    ).scalars()
-    return list(rows)
+        sa.select(masters.c.name, masters.c.custodian).where(
+            masters.c.destroyed_at.is_(None), masters.c.name.not_in(current)
+        )
+    )
+    return [(row.name, row.custodian) for row in rows]
 
 
 def page_bytes(tx: Transaction, tree: Tree) -> int:

@@ -71,6 +71,9 @@ vaults = sa.Table(
     sa.Column("only", sa.Integer, primary_key=True),
     sa.Column("vault_id", sa.LargeBinary(16), nullable=False),
     sa.Column("founded_at", Instant, nullable=False),
+    # How far the journal stands in the bucket, and the SHA-256 of the last ledger object.
+    sa.Column("published", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("published_digest", sa.LargeBinary(32), nullable=False),
     sa.CheckConstraint("only = 1", name="one_vault"),
 )
 
@@ -262,6 +265,7 @@ destructions = sa.Table(
     sa.Column("tree", sa.String(8), sa.ForeignKey("trees.tree"), nullable=False),
     sa.Column("authority", sa.String(200), nullable=False),
     sa.Column("hold_id", sa.String(26), sa.ForeignKey("holds.id")),
+    sa.Column("moves_to", sa.String(300)),
     sa.Column("list_root", sa.LargeBinary(32), nullable=False),
     sa.Column("listed", sa.Integer, nullable=False),
     sa.Column("not_listed", sa.JSON, nullable=False),
@@ -278,7 +282,7 @@ destructions = sa.Table(
     sa.Column("completed_at", Instant),
     sa.Column("reclaimed_at", Instant),
     sa.Column("abandoned_at", Instant),
-    sa.CheckConstraint("kind IN ('sweep', 'scrub', 'release')", name="kind"),
+    sa.CheckConstraint("kind IN ('sweep', 'scrub', 'release', 'move')", name="kind"),
     sa.CheckConstraint("abandoned_at IS NULL OR condemned_at IS NULL", name="condemned_is_carried_out"),
     sa.CheckConstraint("fenced_at IS NULL OR condemned_at IS NOT NULL", name="condemned_before_fenced"),
     sa.CheckConstraint("completed_at IS NULL OR fenced_at IS NOT NULL", name="fenced_before_completed"),

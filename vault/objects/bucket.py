@@ -131,9 +131,12 @@ class Bucket:
             self.check()  # HEAD says 404 for both: no such object, no such bucket
             raise
 
-    def names(self, prefix: str) -> Iterator[str]:
-        """Names of the current objects that begin with `prefix`, while they are fetched page by page."""
-        for page in self._pages("list_objects_v2", prefix):
+    def names(self, prefix: str, *, after: str = "") -> Iterator[str]:
+        """Names of the current objects that begin with `prefix`, in order, while they are fetched page by page.
+
+        With `after`, only those that come later in that order.
+        """
+        for page in self._pages("list_objects_v2", prefix, after=after):
             for entry in page.get("Contents", ()):
                 yield entry["Key"]
 
@@ -246,9 +249,10 @@ class Bucket:
             if not isinstance(error, ObjectNotFound):
                 raise error
 
-    def _pages(self, operation: str, prefix: str) -> Iterator[Answer]:
+    def _pages(self, operation: str, prefix: str, *, after: str = "") -> Iterator[Answer]:
         # Only the fetching stands inside the wall: what a consumer raises is not the store's.
-        pages = iter(self._s3.get_paginator(operation).paginate(Bucket=self._name, Prefix=prefix))
+        start = {"StartAfter": after} if after else {}
+        pages = iter(self._s3.get_paginator(operation).paginate(Bucket=self._name, Prefix=prefix, **start))
         while True:
             with wall():
                 page = next(pages, None)

@@ -82,6 +82,8 @@ def upgrade() -> None:
         sa.Column("only", sa.Integer(), nullable=False),
         sa.Column("vault_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("founded_at", sa.BigInteger(), nullable=False),
+        sa.Column("published", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("published_digest", sa.LargeBinary(length=32), nullable=False),
         sa.CheckConstraint("only = 1", name=op.f("ck_vaults_one_vault")),
         sa.PrimaryKeyConstraint("only", name=op.f("pk_vaults")),
     )
@@ -92,6 +94,7 @@ def upgrade() -> None:
         sa.Column("tree", sa.String(length=8), nullable=False),
         sa.Column("authority", sa.String(length=200), nullable=False),
         sa.Column("hold_id", sa.String(length=26), nullable=True),
+        sa.Column("moves_to", sa.String(length=300), nullable=True),
         sa.Column("list_root", sa.LargeBinary(length=32), nullable=False),
         sa.Column("listed", sa.Integer(), nullable=False),
         sa.Column("not_listed", sa.JSON(), nullable=False),
@@ -108,7 +111,7 @@ def upgrade() -> None:
         sa.Column("completed_at", sa.BigInteger(), nullable=True),
         sa.Column("reclaimed_at", sa.BigInteger(), nullable=True),
         sa.Column("abandoned_at", sa.BigInteger(), nullable=True),
-        sa.CheckConstraint("kind IN ('sweep', 'scrub', 'release')", name=op.f("ck_destructions_kind")),
+        sa.CheckConstraint("kind IN ('sweep', 'scrub', 'release', 'move')", name=op.f("ck_destructions_kind")),
         sa.CheckConstraint(
             "abandoned_at IS NULL OR condemned_at IS NULL",
             name=op.f("ck_destructions_condemned_is_carried_out"),

@@ -1,0 +1,104 @@
+"""`shredvault custodian`: where the master keys stand, and moving them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from vault.catalogue.destructions import Destruction
+from vault.fences import Node
+from vault.home import Home, allow_custodian, open_vault
+from vault.moving import masters_in_use, move_masters, renew_masters
+from vault.reclaim import reclaim
+from vault.status import destruction_record, find_destruction, write_destruction_record
+
+from .exits import carrying_out
+from .manual import described
+from .screen import print_json, say, stepping, table, when
+from .settings import HomeOption, JsonOption, load_settings
+
+__all__ = ["custodian_app"]
+
+Address = Annotated[
+    str, typer.Argument(metavar="URI", help="The custodian, for example pkcs11:token=vault?pin-source=file:/etc/pin")
+]
+
+custodian_app = typer.Typer(no_args_is_help=True, help="Look at the custodian of the master keys, or change it.")
+
+
+@custodian_app.command()
+@described
+def show(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show the master keys in use, where they stand, and when the custodian will destroy them by itself."""
+    where = Home.at(load_settings(home=home).home_folder)
+    with open_vault(where.path) as vault:
+        found = masters_in_use(vault)
+    if as_json:
+        print_json({"masters": [asdict(one) for one in found], "allowed": where.settings["custodians"]})
+        return
+    rows = [(one.tree, one.master, one.custodian, one.assurance, when(one.expires_at) or "never") for one in found]
+    table(("tree", "master key", "custodian", "assurance", "ends by itself"), rows)
+
+
+@custodian_app.command()
+@described
+def allow(*, uri: Address, home: HomeOption = None) -> None:
+    """Name a custodian in this host's settings, so that master keys may stand there.
+
+    `custodian move` does it on its own host. Other hosts of the same vault each need it, before the move: they open
+    no custodian that only the database names.
+    """
+    new = allow_custodian(load_settings(home=home).home_folder, uri)
+    say("It is allowed from now on." if new else "It was allowed before.")
+
+
+@custodian_app.command()
+@described
+def move(*, uri: Address, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Move the vault to another custodian: new master keys there, and the old ones destroyed. No record is touched.
+
+    Cut off, it is put in order by `shredvault recover`; run it again then.
+
+    \b
+    Examples:
+      shredvault custodian move "pkcs11:token=vault?pin-source=file:/etc/shredvault/pin"
+      shredvault custodian move awskms:us-east-1
+    """  # noqa: D301
+    where = Home.at(load_settings(home=home).home_folder)
+    allow_custodian(where.path, uri)
+    with open_vault(where.path) as vault, Node(vault):
+        with carrying_out(), stepping() as step:
+            done = move_masters(vault, uri, "move at the command line", step)
+        for one in done:
+            write_destruction_record(where.destructions, one)
+        reclaim(vault)
+        done = [find_destruction(vault, one.id) for one in done]
+    _answer(where, done, "The master keys stand there already.", as_json=as_json)
+
+
+@custodian_app.command()
+@described
+def renew(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Replace master keys that their custodian would soon destroy by itself. The nightly sweep does it too."""
+    where = Home.at(load_settings(home=home).home_folder)
+    with open_vault(where.path) as vault, Node(vault):
+        with carrying_out(), stepping() as step:
+            done = renew_masters(vault, "renewal at the command line", step)
+        for one in done:
+            write_destruction_record(where.destructions, one)
+        reclaim(vault)
+        done = [find_destruction(vault, one.id) for one in done]
+    _answer(where, done, "No master key ends soon.", as_json=as_json)
+
+
+def _answer(where: Home, done: list[Destruction], nothing: str, *, as_json: bool) -> None:
+    paths = [write_destruction_record(where.destructions, one) for one in done]
+    if as_json:
+        print_json([{**destruction_record(one), "path": path} for one, path in zip(done, paths, strict=True)])
+        return
+    for one in done:
+        say(f"The {one.tree} keys stand under {one.new_master}; {one.old_master} is destroyed.")
+    if not done:
+        say(nothing)

@@ -1,0 +1,186 @@
+"""Steps 1 to 4 of a destruction, up to the point of no return: intent, new master, staging, condemning.
+
+Up to the end of step 4 a crash leaves a destruction that is undone; from there on, one that is carried to its
+end. Nothing here can destroy a key (`vault.destruction` does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from keystore import KeyGraphError, Tree
+
+from .catalogue import Transaction, keys
+from .catalogue.destructions import Destruction, condemn, held_slots, load_list, update
+from .catalogue.schema import cohorts, hold_records, holds
+from .context import Vault, note
+from .errors import BusyError
+from .frozen_lists import MOVE, pack_slots, predicate_at
+from .ledger import publish
+from .retention import Cause, not_eligible
+from .staging import Plan, Staging, plan_tree, revisions_of, stage_and_check
+
+__all__ = ["STEPS", "Progress", "condemn_list"]
+
+STAGINGS: Final = 8
+"""How often a destruction is staged again because holds or filings came in between."""
+
+Progress = Callable[[str], None]
+"""Told the name of each step as it begins, one of `STEPS`."""
+
+STEPS: Final = ("intent", "create master", "stage", "condemn", "fence", "destroy master", "record")
+
+
+def condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> None:
+    """Steps 1 to 4: when this returns, the destruction has its condemned and must be carried to its end.
+
+    Raises:
+        KeyGraphError: the check of what was staged refused it.
+        BusyError: the world kept changing.
+        CustodianError, ObjectStoreError, CatalogueError: a service failed.
+    """
+    with vault.catalogue.read() as tx:
+        frozen, frozen_at = load_list(tx, destruction.id)
+    listed: Mapping[int, int] = frozen
+    # 1. Intent: the touched cohorts give out no more slots; the new master's name is known before it exists.
+    progress("intent")
+    now = vault.clock.now()
+    master = f"{destruction.tree}-{destruction.id}"
+    with vault.catalogue.write() as tx:
+        if destruction.tree is Tree.ACTIVE:
+            _close_cohorts(tx, listed, now)
+        root = keys.current_root(tx, destruction.tree)
+        address = destruction.moves_to or keys.custodian_address(tx, root.master)
+        keys.plan_master(tx, master, destruction.tree, root.epoch + 1, address, now)
+        update(tx, destruction.id, new_master=master)
+        note(tx, now, "intent", destruction.id, {"new_master": master, "custodian": address})
+    # 2. The new master.
+    progress("create master")
+    custodian = vault.custody.at(address)
+    publish(vault)
+    custodian.create(master)
+    for _ in range(STAGINGS):
+        # 3. Stage, mirror, read back, check.
+        progress("stage")
+        with vault.catalogue.read() as tx:
+            now_at = revisions_of(tx)
+            changed = {cohort: slots for cohort, slots in listed.items() if now_at[cohort] != frozen_at[cohort]}
+            plan = plan_tree(tx, destruction.tree, listed, _spared(tx, vault, destruction, changed))
+        staging = stage_and_check(vault, destruction.tree, plan, master)
+        # 4. Condemn.
+        progress("condemn")
+        if _condemn(vault, destruction, frozen, listed, staging):
+            return
+        # Whom this staging spared has its key in a pack under the new master: nobody of those may die now.
+        listed = dict(plan.condemned)
+    message = "Holds or filings kept changing what is to be destroyed; nothing was destroyed. Try again."
+    raise BusyError(message)
+
+
+def _close_cohorts(tx: Transaction, listed: Mapping[int, int], now: datetime) -> None:
+    open_ones = set(tx.execute(sa.select(cohorts.c.id).where(cohorts.c.closed_at.is_(None))).scalars())
+    for cohort in sorted(open_ones & set(listed)):
+        tx.execute(sa.update(cohorts).where(cohorts.c.id == cohort).values(closed_at=now))
+
+
+def _spared(tx: Transaction, vault: Vault, destruction: Destruction, among: Mapping[int, int]) -> dict[int, int]:
+    """Slots of listed cohorts whose records may not be condemned now (or whose held copy may not go)."""
+    spared: dict[int, int] = {}
+    if destruction.kind == MOVE:
+        return spared
+    if destruction.hold_id is None:
+        test = predicate_at(tx, Cause(destruction.kind), vault.clock.now())
+        pairs = not_eligible(tx, test, among.keys())
+    else:
+        pairs = [pair for pair in held_slots(tx, but_not=destruction.hold_id) if pair[0] in among]
+        _require_active_copies(tx, among)
+    for cohort, slot in pairs:
+        spared[cohort] = spared.get(cohort, 0) | 1 << slot
+    return spared
+
+
+def _require_active_copies(tx: Transaction, among: Mapping[int, int]) -> None:
+    live = keys.live_bitmaps(tx, Tree.ACTIVE, among.keys())
+    for cohort, slots in among.items():
+        if slots & ~int.from_bytes(live.get(cohort, b""), "little"):
+            message = f"A record of cohort {cohort} has its key in the held tree only; releasing it would lose it."
+            raise KeyGraphError(message)
+
+
+def _condemn(
+    vault: Vault, destruction: Destruction, frozen: Mapping[int, int], listed: Mapping[int, int], staging: Staging
+) -> bool:
+    """Step 4, the point of no return. False: the world changed, stage again."""
+    now = vault.clock.now()
+    plan = staging.plan
+    withdrawn = {cohort: left for cohort, slots in frozen.items() if (left := slots & ~plan.condemned.get(cohort, 0))}
+    with vault.catalogue.write() as tx:
+        changed = {
+            cohort: listed[cohort]
+            for cohort, revision in revisions_of(tx).items()
+            if cohort in listed and revision != plan.revisions[cohort]
+        }
+        if changed and not _same_verdicts(tx, vault, destruction, changed, plan):
+            tx.rollback()
+            return False
+        if not keys.switch(tx, destruction.tree, base=staging.base_version, to=staging.version, dropped=plan.dropped):
+            tx.rollback()
+            return False
+        if destruction.tree is Tree.ACTIVE:
+            _require_no_held_copies(tx, plan)
+            condemn(tx, destruction.id, plan.condemned, plan.survivors)
+        elif destruction.hold_id is not None:
+            _require_whole_hold(tx, destruction)
+            tx.execute(sa.update(holds).where(holds.c.id == destruction.hold_id).values(released_at=now))
+        update(
+            tx,
+            destruction.id,
+            condemned_at=now,
+            condemned=plan.condemned_count,
+            withdrawn=destruction.listed - plan.condemned_count if destruction.tree is Tree.ACTIVE else 0,
+            old_master=staging.base_master,
+            old_version=staging.base_version,
+            staged_version=staging.version,
+            observed={
+                "graph": asdict(staging.report),
+                "pages_rewritten": staging.pages,
+                "pages_dropped": len(plan.dropped),
+                "mirror_bytes": staging.mirror_bytes,
+            },
+        )
+        facts = {"count": plan.condemned_count, "version": staging.version, "withdrawn": pack_slots(withdrawn)}
+        note(tx, now, "condemned", destruction.id, facts)
+    return True
+
+
+def _require_no_held_copies(tx: Transaction, plan: Plan) -> None:
+    """A condemned record's key must be in no other tree: its master lives on."""
+    for cohort, live in keys.live_bitmaps(tx, Tree.HELD, plan.condemned.keys()).items():
+        if plan.condemned[cohort] & int.from_bytes(live, "little"):
+            message = f"A condemned record of cohort {cohort} still has its key in the held tree."
+            raise KeyGraphError(message)
+
+
+def _require_whole_hold(tx: Transaction, destruction: Destruction) -> None:
+    """A record that was added to the hold after the list was frozen must not lose it with the others."""
+    count = sa.select(sa.func.count()).where(hold_records.c.hold_id == destruction.hold_id)
+    if tx.execute(count).scalar_one() != destruction.listed:
+        message = "Records were added to the hold while it was being released; it stays in force."
+        raise KeyGraphError(message)
+
+
+def _same_verdicts(
+    tx: Transaction, vault: Vault, destruction: Destruction, changed: Mapping[int, int], plan: Plan
+) -> bool:
+    """Ask the predicate again, for every record of the cohorts in which something happened since the plan."""
+    again = plan_tree(tx, destruction.tree, changed, _spared(tx, vault, destruction, changed))
+    return all(
+        again.condemned.get(cohort) == plan.condemned.get(cohort)
+        and again.survivors.get(cohort) == plan.survivors.get(cohort)
+        for cohort in changed
+    )
