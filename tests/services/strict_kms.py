@@ -193,7 +193,7 @@ class StrictKms:
             "Origin": key.origin,
             "MultiRegion": key.multi_region,
         }
-        if "state flaps" in self.lies and key.state() == "PendingImport" and len(self.calls) % 2:
+        if "state flaps" in self.lies and key.state() == "PendingImport" and self.calls.count("DescribeKey") % 2:
             said["KeyState"] = "Enabled"
         imported = [material for material in key.materials if material.imported]
         if key.origin == "EXTERNAL" and imported:
