@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from keystore import (
+    Custodian,
     CustodianError,
     CustodianUnavailableError,
     Key,
@@ -22,10 +24,15 @@ from keystore import (
     MasterGoneError,
     MasterState,
     SealBrokenError,
+    SealedRoot,
+    Tree,
 )
-from keystore.custodians import awskms_client, awskms_import
+from keystore.custodians import FileCustodian, awskms_client, awskms_import
 from keystore.custodians.awskms import AwsKmsCustodian
 from keystore.custodians.awskms_client import Answer, Kms, Place
+from keystore.custodians.split import SplitCustodian
+from keystore.destruction import destroy_master
+from keystore.tree import root_context
 from tests.services.ministack import free_port
 from tests.services.strict_kms import Refused, StoredKey, StrictKms
 
@@ -69,7 +76,7 @@ def wrapped(custodian: AwsKmsCustodian, root_key: Key) -> bytes:
     return custodian.wrap("a", root_key, BOUND_TO)
 
 
-def opens(custodian: AwsKmsCustodian, wrapped: bytes, key: Key) -> bool:
+def opens(custodian: Custodian, wrapped: bytes, key: Key) -> bool:
     with custodian.unwrap("a", wrapped, BOUND_TO) as seen:
         return seen.same_as(key)
 
@@ -699,3 +706,39 @@ def test_prefixes_keep_vaults_apart(server: StrictKms, custodian: AwsKmsCustodia
     other.destroy("a")
     assert custodian.describe("a") is MasterState.LIVE
     assert other.names() == frozenset()
+
+
+# --- with what stands above it ------------------------------------------------------------------------
+
+
+def test_the_destroyer_asks_the_key_itself(server: StrictKms, custodian: AwsKmsCustodian, root_key: Key) -> None:
+    """The alias is gone by then: the evidence is what KMS says to the old root under the old key."""
+    roots = []
+    for at, name in ((1, "a"), (2, "b")):
+        custodian.create(name)
+        wrapped = custodian.wrap(name, root_key, root_context(bytes(16), Tree.ACTIVE, at, at))
+        roots.append(SealedRoot(Tree.ACTIVE, at, at, name, wrapped, b""))
+    evidence = destroy_master(custodian, bytes(16), roots[0], roots[1])
+    assert (evidence.state_read_back, evidence.refused_uses) == (MasterState.ABSENT, 3)
+    assert server.calls.count("Decrypt") == 3 + 2 + 1 + 3 * 2, "probes, proofs, the next root, and by alias and by id"
+    server.lies.add("decrypt works without material")
+    assert custodian.describe("a") is MasterState.ABSENT, "all that is listed says so"
+    with pytest.raises(CustodianError, match="still decrypts"):
+        destroy_master(custodian, bytes(16), roots[0], roots[1])
+
+
+def test_a_share_destroyed_at_kms_is_noticed(
+    server: StrictKms, custodian: AwsKmsCustodian, root_key: Key, tmp_path: Path
+) -> None:
+    """With AWS's own tool: `aws kms delete-imported-key-material`."""
+    files = FileCustodian(tmp_path / "keys", away_from=tmp_path / "home")
+    split = SplitCustodian("split:file,kms", [files, custodian])
+    split.create("a")
+    wrapped = split.wrap("a", root_key, BOUND_TO)
+    assert opens(split, wrapped, root_key)
+    custodian._kms.ask("delete_imported_key_material", KeyId=server.only("shredvault- a").ident)
+    with pytest.raises(MasterGoneError, match="is gone at awskms:us-east-1") as seen:
+        split.unwrap("a", wrapped, BOUND_TO)
+    assert f"still at {files.uri}" in str(seen.value)
+    split.destroy("a")
+    assert split.names() == frozenset()

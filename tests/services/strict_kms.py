@@ -314,7 +314,7 @@ class StrictKms:
         return {"KeyId": key.arn}
 
     def _usable(self, key: StoredKey, operation: str) -> None:
-        if f"{operation} works without material" in self.lies and key.state() == "PendingImport":
+        if f"{operation} works without material" in self.lies and key.state().startswith("Pending"):
             return
         if key.state() == "Disabled":
             raise Refused("DisabledException")
