@@ -2,14 +2,15 @@
 # System packages that are missing are installed by infra/install.sh (with sudo where it is needed).
 
 VENV := .venv
+MINISTACK := .venv-ministack
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 VAR := $(CURDIR)/var
 SERVE := SHREDVAULT_HOME=$(VAR)/home SHREDVAULT_OBJECTS_FOLDER=$(VAR)/objects SHREDVAULT_CUSTODIAN=file:$(VAR)/keys
 
-.PHONY: help install demo serve test check format bench lock specimens clean
+.PHONY: help install test-services demo serve test check format bench lock specimens clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 install: $(VENV)/.installed ## build the virtual environment
 
@@ -24,7 +25,13 @@ serve: install ## start the service on a vault under var/, which survives restar
 	@$(RUN) $(SERVE) shredvault init
 	@$(RUN) $(SERVE) shredvault serve
 
-test: install ## run all tests
+test-services: $(MINISTACK)/.installed ## install the services that tests run against
+
+$(MINISTACK)/.installed: infra/test-services/ministack.txt infra/install-test-services.sh
+	@infra/install-test-services.sh $(MINISTACK)
+	@touch $@
+
+test: install test-services ## run all tests
 	@$(RUN) pytest
 
 check: install ## ruff, mypy --strict, import contracts
@@ -44,9 +51,11 @@ lock: install ## renew requirements.txt from pyproject.toml
 	@$(VENV)/bin/pip install --quiet uv
 	@$(RUN) uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 		--all-extras --group dev --python-version 3.11 pyproject.toml -o requirements.txt
+	@printf 'ministack\ncryptography\n' | $(RUN) uv pip compile --quiet --universal --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --python-version 3.11 - -o infra/test-services/ministack.txt
 
 specimens: install ## draw the sample scans again
 	@$(RUN) python tests/specimens/draw.py
 
 clean: ## remove what was built; a vault under var/ stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(MINISTACK) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
