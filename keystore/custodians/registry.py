@@ -1,24 +1,29 @@
-"""Opens the custodian that a URI names."""
+"""Opens the custodian that a URI names.
+
+A custodian's library is imported only when a URI asks for it: whoever uses files needs neither an HSM's nor a
+key service's client installed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Final, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from keystore.errors import CustodianError
 
 from .contract import Custodian
+from .credentials import Ask
 from .file import FileCustodian
 
 __all__ = ["Ask", "open_custodian"]
 
-Ask = Callable[[str], str]
-"""Asks a person for a secret, given the question; for custodians whose secret stands in no file and no variable."""
+_EXTRAS: Final = {"pkcs11": "hsm", "hvac": "openbao"}
+"""By the package that is missing: what to install."""
 
 
-def open_custodian(uri: str, *, away_from: Path, ask: Ask | None = None) -> Custodian:  # noqa: ARG001
-    """Open `file:/absolute/folder`.
+def open_custodian(uri: str, *, away_from: Path, ask: Ask | None = None) -> Custodian:
+    """Open `file:/absolute/folder`, `pkcs11:token=…?module-path=…` or `openbao:https://host:8200/transit?token-file=…`.
 
     Args:
         uri: which custodian, and where.
@@ -26,10 +31,30 @@ def open_custodian(uri: str, *, away_from: Path, ask: Ask | None = None) -> Cust
         away_from: the vault's home; a custodian that keeps keys in files refuses to keep them in there.
 
     Raises:
-        CustodianError: the URI names no custodian this version has.
+        CustodianError: the URI names no custodian this version has, or one whose library is not installed.
     """
+    scheme = uri.partition(":")[0]
+    try:
+        if scheme == "pkcs11":
+            from .pkcs11 import Pkcs11Custodian  # noqa: PLC0415
+
+            return Pkcs11Custodian.from_uri(uri, ask)
+        if scheme == "openbao":
+            from .openbao import OpenBaoCustodian  # noqa: PLC0415
+
+            return OpenBaoCustodian.from_uri(uri, ask)
+    except ModuleNotFoundError as missing:
+        _not_installed(scheme, missing)
     parts = urlsplit(uri)
     if parts.scheme == "file" and parts.netloc == "" and parts.path.startswith("/"):
         return FileCustodian(Path(unquote(parts.path)), away_from=away_from)
-    message = "The custodian must be given as file:/absolute/folder."
+    message = "The custodian must be given as file:/absolute/folder, pkcs11:… or openbao:https://…."
     raise CustodianError(message)
+
+
+def _not_installed(scheme: str, missing: ModuleNotFoundError) -> NoReturn:
+    extra = _EXTRAS.get(missing.name or "")
+    if extra is None:
+        raise missing
+    message = f"The custodian {scheme}: needs a package that is not installed: pip install 'shredvault[{extra}]'."
+    raise CustodianError(message) from missing
