@@ -28,6 +28,7 @@ from keystore import (
     open_custodian,
 )
 from keystore.custodians import FileCustodian, file
+from tests.services.softhsm import SoftToken
 
 ROOT = Path(__file__).parents[2]
 BOUND_TO = b"vault, tree, epoch, version"
@@ -49,16 +50,21 @@ class Place:
         return open_custodian(self.uri, away_from=self.home)
 
 
-def file_place(folder: Path) -> Place:
+def file_place(folder: Path, _: pytest.FixtureRequest) -> Place:
     return Place(f"file:{folder}/keys", folder / "home")
 
 
-PLACES: dict[str, Callable[[Path], Place]] = {"file": file_place}
+def pkcs11_place(folder: Path, request: pytest.FixtureRequest) -> Place:
+    token: SoftToken = request.getfixturevalue("soft_token")
+    return Place(token.uri, folder / "home")
+
+
+PLACES: dict[str, Callable[[Path, pytest.FixtureRequest], Place]] = {"file": file_place, "pkcs11": pkcs11_place}
 
 
 @pytest.fixture(params=PLACES)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return PLACES[request.param](tmp_path)
+    return PLACES[request.param](tmp_path, request)
 
 
 @pytest.fixture
