@@ -25,7 +25,7 @@ from typing import Final, TypeVar
 
 from keystore.errors import CustodianError, MasterExistsError, MasterGoneError
 
-__all__ = ["CANDIDATE_LETTERS", "checked_name", "claim", "settled"]
+__all__ = ["CANDIDATE_LETTERS", "checked_name", "claim", "is_name", "settled"]
 
 CANDIDATE_LETTERS: Final = 16
 """Hexadecimal letters that tell one candidate from another."""
@@ -45,10 +45,15 @@ def checked_name(name: str) -> str:
     Raises:
         CustodianError: it is no name of a master.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         message = "A master's name has 1 to 64 of a-z, 0-9 and -."
         raise CustodianError(message)
     return name
+
+
+def is_name(text: str) -> bool:
+    """Say whether `text` can be the name of a master."""
+    return _NAME.fullmatch(text) is not None
 
 
 def claim(

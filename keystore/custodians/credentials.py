@@ -30,9 +30,7 @@ class Credential:
 
     __slots__ = ("_ask", "_asked", "_file", "_variables", "_what")
 
-    def __init__(
-        self, what: str, *, file: Path | None, variables: tuple[str, ...], ask: Ask | None
-    ) -> None:
+    def __init__(self, what: str, *, file: Path | None, variables: tuple[str, ...], ask: Ask | None) -> None:
         """Look for `what` (for messages: "PIN of the HSM") in `file` alone, or where there is none in the others."""
         self._what = what
         self._file = file

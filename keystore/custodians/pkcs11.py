@@ -149,9 +149,7 @@ class Pkcs11Custodian:
         parameters = GCMParams(nonce, bound_to)
 
         def work(master: Any) -> bytes:
-            sealed: bytes = master.encrypt(
-                bytes(key.reveal()), mechanism=Mechanism.AES_GCM, mechanism_param=parameters
-            )
+            sealed: bytes = master.encrypt(bytes(key.reveal()), mechanism=Mechanism.AES_GCM, mechanism_param=parameters)
             return sealed
 
         wrapped = nonce + self._use(name, work)

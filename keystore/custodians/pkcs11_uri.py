@@ -133,9 +133,7 @@ def _module(asked: dict[str, str]) -> Path:
     files = {folder / file for folder in _MODULE_FOLDERS for file in (f"{name}.so", f"lib{name}.so")}
     found = {file.resolve() for file in files if file.is_file()}
     if len(found) != 1:
-        message = (
-            f"{len(found)} PKCS#11 modules of that module-name are installed, not one; use module-path=/path/to/module.so."
-        )
+        message = f"{len(found)} PKCS#11 modules of that module-name are installed, not one; use module-path=/path/to/module.so."
         raise CustodianError(message)
     return found.pop()
 

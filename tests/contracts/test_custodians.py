@@ -28,6 +28,7 @@ from keystore import (
     open_custodian,
 )
 from keystore.custodians import FileCustodian, file
+from tests.services.openbao import Engine
 from tests.services.softhsm import SoftToken
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +60,16 @@ def pkcs11_place(folder: Path, request: pytest.FixtureRequest) -> Place:
     return Place(token.uri, folder / "home")
 
 
-PLACES: dict[str, Callable[[Path, pytest.FixtureRequest], Place]] = {"file": file_place, "pkcs11": pkcs11_place}
+def openbao_place(folder: Path, request: pytest.FixtureRequest) -> Place:
+    engine: Engine = request.getfixturevalue("engine")
+    return Place(engine.uri, folder / "home")
+
+
+PLACES: dict[str, Callable[[Path, pytest.FixtureRequest], Place]] = {
+    "file": file_place,
+    "pkcs11": pkcs11_place,
+    "openbao": openbao_place,
+}
 
 
 @pytest.fixture(params=PLACES)
