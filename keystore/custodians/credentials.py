@@ -86,7 +86,7 @@ class Credential:
 
 
 def _open_bits(path: Path) -> int:
-    """The mode bits that let other users in. systemd gives credentials to a service by an access list, whose mask
-    shows as the bits of the group; the folder is the service's alone."""
+    # systemd gives credentials to a service by an access list, whose mask shows as the bits of the group; the folder
+    # is the service's alone.
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     return 0o007 if folder and path.parent == Path(folder) else 0o077

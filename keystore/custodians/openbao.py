@@ -1,22 +1,23 @@
-"""The OpenBao custodian: masters are keys of a Transit engine, which encrypts and decrypts for us and does not give them away.
+"""The OpenBao custodian: masters are keys of a Transit engine, which encrypts and decrypts and keeps them to itself.
 
-A master is the Transit key `PREFIX` + name + `.` + 16 random letters: creating a Transit key that exists is answered like creating a new
-one, so creators settle whose it is by the protocol of `claiming`. It is `aes256-gcm96`, not exportable, without plaintext backup, not
-derived, not imported; that is read back before every use. A key that somebody has rotated stays usable, and all its versions go
-with it when it is destroyed.
+A master is the Transit key `PREFIX` + name + `.` + 16 random letters: creating a Transit key that exists is answered
+like creating a new one, so creators settle whose it is by the protocol of `claiming`. It is `aes256-gcm96`, not
+exportable, without plaintext backup, not derived, not imported; that is read back before every use. A key that
+somebody has rotated stays usable, and all its versions go with it when it is destroyed.
 
-**Soft-deletion is not destruction.** A soft-deleted key refuses to work and can be restored, so it counts as live, and `destroy` deletes
-it in earnest: it sets `deletion_allowed`, deletes, and lists the keys again.
+**Soft-deletion is not destruction.** A soft-deleted key refuses to work and can be restored, so it counts as live,
+and `destroy` deletes it in earnest: it sets `deletion_allowed`, deletes, and lists the keys again.
 
-**Encrypting must not create keys.** Transit makes a missing key on encryption, which would bring a destroyed name back to life; the engine
-must have `disable_upsert` set, or nothing is wrapped.
+**Encrypting must not create keys.** Transit makes a missing key on encryption, which would bring a destroyed name
+back to life; the engine must have `disable_upsert` set, or nothing is wrapped.
 
-A wrap is the key's version (4 bytes, big-endian), then what Transit gave: 12 bytes of nonce, ciphertext and tag. The plaintext is the root
-key and the SHA-256 of `bound_to`; `bound_to` is associated data as well, but a server that does not know that parameter drops it in
-silence, and the digest inside cannot be dropped.
+A wrap is the key's version (4 bytes, big-endian), then what Transit gave: 12 bytes of nonce, ciphertext and tag. The
+plaintext is the root key and the SHA-256 of `bound_to`; `bound_to` is associated data as well, but a server that does
+not know that parameter drops it in silence, and the digest inside cannot be dropped.
 
-Root keys travel as base64 in JSON. Each call leaves several immutable copies of them in the buffers of requests, http.client and json, and
-in the memory of OpenBao; none can be wiped. Processes that held keys are replaced after a destruction for that reason.
+Root keys travel as base64 in JSON. Each call leaves several immutable copies of them in the buffers of requests,
+http.client and json, and in the memory of OpenBao; none can be wiped. Processes that held keys are replaced after a
+destruction for that reason.
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ class OpenBaoCustodian:
             takes_effect="at once",
             can_be_cancelled=False,
             copies=(
-                "OpenBao keeps its keys encrypted in its storage. Backups, snapshots and replicas of that storage, with the "
-                "unseal keys, still hold the key; this custodian makes no promise about them."
+                "OpenBao keeps its keys encrypted in its storage. Backups, snapshots and replicas of that storage, "
+                "with the unseal keys, still hold the key; this custodian makes no promise about them."
             ),
         )
 
@@ -107,8 +108,8 @@ class OpenBaoCustodian:
         checked_name(name)
         if self._engine.request("GET", "config/keys").data.get("disable_upsert") is not True:
             message = (
-                "OpenBao's Transit engine would make a missing key on encryption, and so bring a destroyed name back to life. "
-                f"Switch that off: bao write {self._uri.mount}/config/keys disable_upsert=true"
+                "OpenBao's Transit engine would make a missing key on encryption, and so bring a destroyed name back "
+                f"to life. Switch that off: bao write {self._uri.mount}/config/keys disable_upsert=true"
             )
             raise CustodianError(message)
         master = self._settled(name)
@@ -134,8 +135,8 @@ class OpenBaoCustodian:
             raise SealBrokenError
         if version < max(facts.get("min_decryption_version", 0), facts.get("min_available_version", 0)):
             message = (
-                f"Somebody has forbidden version {version} of the master {name} in OpenBao. Set min_decryption_version back, "
-                "if that version is still there."
+                f"Somebody has forbidden version {version} of the master {name} in OpenBao. "
+                "Set min_decryption_version back, if that version is still there."
             )
             raise CustodianError(message)
         ciphertext = f"vault:v{version}:{_text(wrapped[_VERSION_BYTES:])}"

@@ -1,8 +1,9 @@
 """HTTP to one Transit engine of OpenBao; the wall between its errors and ours.
 
-hvac builds the requests; everything it would take from the environment (address, token, proxies, certificates) is fixed here
-instead, and redirects are not followed: they would carry the token, and root keys, to another host. Each thread of each process has
-connections of its own. All calls are safe to repeat, and one that meets a connection which the server has closed is repeated once.
+hvac builds the requests; everything it would take from the environment (address, token, proxies, certificates) is
+fixed here instead, and redirects are not followed: they would carry the token, and root keys, to another host. Each
+thread of each process has connections of its own. All calls are safe to repeat, and one that meets a connection which
+the server has closed is repeated once.
 """
 
 from __future__ import annotations
@@ -145,14 +146,16 @@ class TransitEngine:
         """Send one request to `path` below the mount.
 
         Raises:
-            CustodianUnavailableError: no answer, or one that may be different later: sealed, standby, overloaded, in trouble.
+            CustodianUnavailableError: no answer, or one that may be different later: sealed, standby, overloaded.
             CustodianError: the token is missing or may not do this, or the server is none.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._read(self._send(method, path, body))
             except requests.exceptions.SSLError as error:
-                message = f"No trusted TLS connection to OpenBao at {self._uri.server}; look at its certificate and ca-file."
+                message = (
+                    f"No trusted TLS connection to OpenBao at {self._uri.server}: see its certificate and ca-file."
+                )
                 raise CustodianUnavailableError(message) from error
             except requests.exceptions.Timeout as error:
                 message = f"OpenBao at {self._uri.server} does not answer within {self._uri.timeout_s:g} seconds."
@@ -212,8 +215,8 @@ class TransitEngine:
             )
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             return CustodianUnavailableError(
-                f"OpenBao at {self._uri.server} redirects to {urlsplit(location).netloc or 'another place'}, which is not "
-                "followed; if that is the active node, the custodian's URI must name it."
+                f"OpenBao at {self._uri.server} redirects to {urlsplit(location).hostname or 'another place'}, which "
+                "is not followed; if that is the active node, the custodian's URI must name it."
             )
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             return CustodianUnavailableError("OpenBao has had too many requests; try again later.")

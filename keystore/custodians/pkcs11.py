@@ -1,17 +1,17 @@
 """The PKCS#11 custodian: masters are AES-256 keys that were made on a token (an HSM) and cannot leave it.
 
-A master is a secret key with the label `shredvault:NAME` and a random CKA_ID (see `claiming` for what the id is for). Its attributes are read
-back after it was made and before every use: a key of the right label that somebody imported, that can be extracted or
-copied, or that may be changed into one, is refused.
+A master is a secret key with the label `shredvault:NAME` and a random CKA_ID (see `claiming` for what the id is for).
+Its attributes are read back after it was made and before every use: a key of the right label that somebody imported,
+that can be extracted or copied, or that may be changed into one, is refused.
 
-A wrap is AES-256-GCM with `bound_to` as associated data: 12 random bytes made here, then ciphertext and tag. PKCS#11 2.40 and
-3.0 differ in who makes the nonce only for the message-based calls of 3.0, which are not used; modules that insist on
-making it themselves are not supported.
+A wrap is AES-256-GCM with `bound_to` as associated data: 12 random bytes made here, then ciphertext and tag. PKCS#11
+2.40 and 3.0 differ in who makes the nonce only for the message-based calls of 3.0, which are not used; modules that
+insist on making it themselves are not supported.
 
 What python-pkcs11 forces on us: it takes and gives `bytes`. Each wrap leaves one immutable copy of the root key, each
-unwrap two (the buffer that the module wrote and the `bytes` made from it), until the interpreter reuses that memory. They cannot be
-wiped; processes that held keys are replaced after a destruction for that reason. The master itself never is in our memory, unless the
-token is software: SoftHSM computes in the calling process.
+unwrap two (the buffer that the module wrote and the `bytes` made from it), until the interpreter reuses that memory.
+They cannot be wiped; processes that held keys are replaced after a destruction for that reason. The master itself
+never is in our memory, unless the token is software: SoftHSM computes in the calling process.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ class Pkcs11Custodian:
                 takes_effect="at once",
                 can_be_cancelled=False,
                 copies=(
-                    "This token is a program that keeps its keys in files. Old blocks of the disk, snapshots and backups of "
-                    "those files, with the PIN, still hold the key; this custodian makes no promise about them."
+                    "This token is a program that keeps its keys in files. Old blocks of the disk, snapshots and "
+                    "backups of those files, with the PIN, still hold the key; this custodian makes no promise about them."
                 ),
             )
         return Assurance(
@@ -124,9 +124,9 @@ class Pkcs11Custodian:
             takes_effect="at once",
             can_be_cancelled=False,
             copies=(
-                "The operator declares that this token is an HSM; Shredvault cannot examine it. The key was made on it and "
-                "cannot be exported. Backups, clones and replicas that the HSM's maker offers hold the key until they are "
-                "destroyed too."
+                "The operator declares that this token is an HSM; Shredvault cannot examine it. The key was made on it "
+                "and cannot be exported. Backups, clones and replicas that the HSM's maker offers hold the key until "
+                "they are destroyed too."
             ),
         )
 

@@ -2,14 +2,16 @@
 
 Why it is built like this:
 
-* python-pkcs11 initialises modules without asking them for locks, so no two threads may be inside one at the same time, and a
-  login holds for the whole process. There is one gate for all calls of the process; an HSM call takes a millisecond or so.
-* A logged-out session does not fail: it shows no private objects, which would look like a destruction. So each login has
-  a *witness*, a private object that lives as long as the login, and an empty answer counts only while the witness is seen.
-* After a fork the child has to initialise the module itself (PKCS#11 3.0, 2.6.1). The gate is held across the fork, so that
-  the child does not inherit a call in mid-flight.
-* A refused PIN is tried once by each custodian that is opened, and never when the token says that its last try is left: a service that is
-  restarted again and again must not lock the token.
+* python-pkcs11 initialises modules without asking them for locks, so no two threads may be inside one at the same
+  time, and a login holds for the whole process. There is one gate for all calls of the process; an HSM call takes a
+  millisecond or so.
+* A logged-out session does not fail: it shows no private objects, which would look like a destruction. So each login
+  has a *witness*, a private object that lives as long as the login, and an empty answer counts only while the witness
+  is seen.
+* After a fork the child has to initialise the module itself (PKCS#11 3.0, 2.6.1). The gate is held across the fork,
+  so that the child does not inherit a call in mid-flight.
+* A refused PIN is tried once by each custodian that is opened, and never when the token says that its last try is
+  left: a service that is restarted again and again must not lock the token.
 """
 
 from __future__ import annotations
@@ -193,7 +195,7 @@ class Pkcs11Token:
     def _find(self) -> Token:
         try:
             library = self._module.library()
-            found = []
+            found: list[Token] = []
             for slot in library.get_slots(token_present=True):
                 with contextlib.suppress(TokenNotPresent, TokenNotRecognised):
                     token = slot.get_token()

@@ -1,8 +1,8 @@
 """PKCS#11 URIs (RFC 7512), as far as they name a token, a module and where the PIN is.
 
-Every path attribute narrows the match, so one that this version does not know is an error and not ignored: a
-vault must not end up on a token that its operator has excluded. An attribute that names an object (`object`, `id`, `type`) is
-refused: masters come and go under names of their own.
+Every path attribute narrows the match, so one that this version does not know is an error and not ignored: a vault
+must not end up on a token that its operator has excluded. An attribute that names an object (`object`, `id`, `type`)
+is refused: masters come and go under names of their own.
 """
 
 from __future__ import annotations
@@ -133,7 +133,10 @@ def _module(asked: dict[str, str]) -> Path:
     files = {folder / file for folder in _MODULE_FOLDERS for file in (f"{name}.so", f"lib{name}.so")}
     found = {file.resolve() for file in files if file.is_file()}
     if len(found) != 1:
-        message = f"{len(found)} PKCS#11 modules of that module-name are installed, not one; use module-path=/path/to/module.so."
+        message = (
+            f"{len(found)} PKCS#11 modules of that module-name are installed, not one; "
+            "use module-path=/path/to/module.so."
+        )
         raise CustodianError(message)
     return found.pop()
 

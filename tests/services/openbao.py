@@ -1,4 +1,4 @@
-"""The real OpenBao server, with its integrated storage, for tests: on 127.0.0.1, one for the session, one mount for each test."""
+"""The real OpenBao server, with its integrated storage: on 127.0.0.1, one for the session, a mount for each test."""
 
 import secrets
 import shutil
@@ -19,6 +19,7 @@ CONFIGURATION = """
 storage "raft" {{
   path = "{folder}/raft"
   node_id = "one"
+  performance_multiplier = 1
 }}
 listener "tcp" {{
   address = "127.0.0.1:{port}"
