@@ -106,7 +106,7 @@ class OpenBaoCustodian:
     def wrap(self, name: str, key: Key, bound_to: bytes) -> bytes:
         """See `Custodian.wrap`: 96 bytes."""
         checked_name(name)
-        if self._engine.request("GET", "config/keys").data.get("disable_upsert") is not True:
+        if self._settings().get("disable_upsert") is not True:
             message = (
                 "OpenBao's Transit engine would make a missing key on encryption, and so bring a destroyed name back "
                 f"to life. Switch that off: bao write {self._uri.mount}/config/keys disable_upsert=true"
@@ -179,10 +179,15 @@ class OpenBaoCustodian:
         if answer.status is HTTPStatus.OK:
             return [str(key) for key in answer.data["keys"]]
         # No keys at all is answered like no engine at all; an engine that was unmounted is no proof of a destruction.
-        if self._engine.request("GET", "config/keys").status is HTTPStatus.OK:
-            return []
-        message = f"OpenBao has no Transit engine at {self._uri.mount}."
-        raise CustodianUnavailableError(message)
+        self._settings()
+        return []
+
+    def _settings(self) -> dict[str, Any]:
+        answer = self._engine.request("GET", "config/keys")
+        if answer.status is not HTTPStatus.OK:
+            message = f"OpenBao has no Transit engine at {self._uri.mount}."
+            raise CustodianUnavailableError(message)
+        return answer.data
 
     def _keys(self, name: str) -> list[str]:
         """The Transit keys of a name: its master, and while a race goes on, losing candidates."""

@@ -36,7 +36,7 @@ from pkcs11.mechanisms import GCMParams
 from keystore.errors import CustodianError, MasterGoneError, SealBrokenError
 from keystore.secret import KEY_BYTES, Key
 
-from .claiming import checked_name, claim, settled
+from .claiming import checked_name, claim, is_name, settled
 from .contract import Assurance, MasterState
 from .credentials import Ask, Credential
 from .pkcs11_token import Pkcs11Token
@@ -115,8 +115,8 @@ class Pkcs11Custodian:
                 takes_effect="at once",
                 can_be_cancelled=False,
                 copies=(
-                    "This token is a program that keeps its keys in files. Old blocks of the disk, snapshots and "
-                    "backups of those files, with the PIN, still hold the key; this custodian makes no promise about them."
+                    "This token is a program that keeps its keys in files. Old blocks of the disk, snapshots and backups "
+                    "of them, together with the PIN, still hold the key; this custodian makes no promise about them."
                 ),
             )
         return Assurance(
@@ -208,8 +208,8 @@ class Pkcs11Custodian:
 
         def work(session: Session) -> frozenset[str]:
             found = self._token.search(session, {Attribute.CLASS: ObjectClass.SECRET_KEY}, Attribute.LABEL)
-            labels = {label for _, label in found if label}
-            return frozenset(label.removeprefix(_LABEL) for label in labels if label.startswith(_LABEL))
+            ours = {label.removeprefix(_LABEL) for _, label in found if label and label.startswith(_LABEL)}
+            return frozenset(name for name in ours if is_name(name))
 
         return self._token.run(work, afresh=True)
 

@@ -73,6 +73,10 @@ class _LoggedOutError(PKCS11Error):
     """The session no longer sees the witness of its login."""
 
 
+class _OtherTokenError(PKCS11Error):
+    """Another token is in the slot."""
+
+
 @dataclass(frozen=True)
 class _Login:
     session: Session
@@ -163,7 +167,8 @@ class Pkcs11Token:
         """
         for _ in range(_SEARCHES):
             try:
-                found = [(key, _attribute(key, read)) for key in session.get_objects(template)]
+                # The search is ended before anything else is asked: a session does one thing at a time.
+                found = [(key, _attribute(key, read)) for key in list(session.get_objects(template))]
             except ObjectHandleInvalid:
                 # Another process destroyed one of them while we looked.
                 continue
@@ -190,7 +195,10 @@ class Pkcs11Token:
             self._slot = token.slot.slot_id
             if self._slot not in self._module.logins:
                 self._module.logins[self._slot] = self._log_in(token)
-        return self._module.logins[self._slot].session
+        session = self._module.logins[self._slot].session
+        if session.token.slot.get_token().serial != session.token.serial:
+            raise _OtherTokenError
+        return session
 
     def _find(self) -> Token:
         try:

@@ -126,7 +126,8 @@ def _module(asked: dict[str, str]) -> Path:
         if not Path(path).is_absolute():
             message = "The PKCS#11 URI's module-path must be absolute."
             raise CustodianError(message)
-        return Path(path)
+        # Links followed: a module that is loaded under two names would be initialised twice, which it refuses.
+        return Path(path).resolve()
     if name is None or not _MODULE_NAME.fullmatch(name):
         message = "The PKCS#11 URI's module-name must be a name without folders."
         raise CustodianError(message)

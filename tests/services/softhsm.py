@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
+MODULE = Path("/usr/lib/softhsm/libsofthsm2.so").resolve()
 SPY = Path("/usr/lib/x86_64-linux-gnu/pkcs11-spy.so")
 
 
@@ -35,7 +35,9 @@ class SoftToken:
 
     def tool(self, *arguments: str, ok: bool = True) -> str:
         """OpenSC's pkcs11-tool, logged in; the PIN goes by the environment."""
-        command = ["pkcs11-tool", "--module", str(MODULE), "--token-label", self.label, "--login", "--pin", "env:PIN"]
+        # SoftHSM makes a slot's number from the end of the serial.
+        slot = str(int(self.serial[-8:], 16) & 0x7FFFFFFF)
+        command = ["pkcs11-tool", "--module", str(MODULE), "--slot", slot, "--login", "--pin", "env:PIN"]
         done = subprocess.run(
             [*command, *arguments], env=os.environ | {"PIN": self.pin}, capture_output=True, text=True, check=False
         )
