@@ -141,6 +141,10 @@ class Pkcs11Custodian:
             self._token.run(lambda session: self._remove(session, name, mine))
 
         claim(name, lambda: self._letters(name), make, remove)
+        self._token.reconnect()
+        if self.describe(name) is MasterState.ABSENT:
+            message = f"The token does not keep the master {name} that it has made."
+            raise CustodianError(message)
 
     def wrap(self, name: str, key: Key, bound_to: bytes) -> bytes:
         """See `Custodian.wrap`: 60 bytes."""
@@ -191,7 +195,7 @@ class Pkcs11Custodian:
             raise MasterGoneError(message)
 
     def destroy(self, name: str) -> None:
-        """See `Custodian.destroy`: every object of the label, then a search in a new session."""
+        """See `Custodian.destroy`: every object of the label, then a search after a new login."""
         checked_name(name)
 
         def work(session: Session) -> None:
@@ -199,6 +203,7 @@ class Pkcs11Custodian:
                 _destroy(key)
 
         self._token.run(work)
+        self._token.reconnect()
         if self.describe(name) is not MasterState.ABSENT:
             message = f"The token still has the master {name} after its destruction."
             raise CustodianError(message)

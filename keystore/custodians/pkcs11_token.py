@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -61,6 +62,8 @@ _Result = TypeVar("_Result")
 _WITNESS: Final = "shredvault-witness"
 _WITNESS_BYTES: Final = 16
 _SEARCHES: Final = 50
+_FINDS: Final = 6
+_FIND_PAUSE_S: Final = 0.03
 _PIN_REFUSED: Final = (PinIncorrect, PinInvalid, PinLenRange, PinLocked, PinExpired, UserPinNotInitialized)
 _REFUSED: Final = (
     *(ArgumentsBad, AttributeTypeInvalid, AttributeValueInvalid, FunctionNotSupported, MechanismInvalid),
@@ -154,10 +157,19 @@ class Pkcs11Token:
             try:
                 with _refusals_translated():
                     return self._in_session(work, afresh=afresh)
-            except (PKCS11Error, CustodianUnavailableError):
+            except PKCS11Error:
                 self._module.forget()
             with _failures_translated(), _refusals_translated():
                 return self._in_session(work, afresh=afresh)
+
+    def reconnect(self) -> None:
+        """Make the next use initialise the module and log in anew, so that its answer is not out of the module's memory.
+
+        SoftHSM goes on answering out of memory after its folder has been taken away, and reports the destruction of
+        keys that are still on the disk that was unmounted.
+        """
+        with _GATE:
+            self._module.forget()
 
     def search(self, session: Session, template: dict[Attribute, Any], read: Attribute) -> list[tuple[Any, Any]]:
         """All objects that match, asked of the token and never of memory; only within `run`.
@@ -191,7 +203,7 @@ class Pkcs11Token:
 
     def _logged_in(self) -> Session:
         if self._slot not in self._module.logins:
-            token = self._find()
+            token = self._find_patiently()
             self._slot = token.slot.slot_id
             if self._slot not in self._module.logins:
                 self._module.logins[self._slot] = self._log_in(token)
@@ -199,6 +211,19 @@ class Pkcs11Token:
         if session.token.slot.get_token().serial != session.token.serial:
             raise _OtherTokenError
         return session
+
+    def _find_patiently(self) -> Token:
+        """Find the token, also one that has come since the module was initialised.
+
+        A token of SoftHSM is missing for a moment while another process logs in, which rewrites its file.
+        """
+        for _ in range(_FINDS - 1):
+            try:
+                return self._find()
+            except CustodianUnavailableError:
+                self._module.forget()
+                time.sleep(_FIND_PAUSE_S)
+        return self._find()
 
     def _find(self) -> Token:
         try:
