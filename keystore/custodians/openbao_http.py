@@ -198,6 +198,9 @@ class TransitEngine:
     def _read(self, response: requests.Response) -> Answer:
         status = response.status_code
         if status in _OURS_TO_READ:
+            if not response.content and status != HTTPStatus.NO_CONTENT:
+                # A connection that ended among the headers is not noticed by requests.
+                raise requests.exceptions.ConnectionError
             try:
                 content = response.json() if response.content else {}
                 return Answer(HTTPStatus(status), content.get("data") or {}, tuple(content.get("errors") or ()))

@@ -163,7 +163,7 @@ class Pkcs11Token:
                 return self._in_session(work, afresh=afresh)
 
     def reconnect(self) -> None:
-        """Make the next use initialise the module and log in anew, so that its answer is not out of the module's memory.
+        """Make the next use initialise the module and log in anew, so that it does not answer out of memory.
 
         SoftHSM goes on answering out of memory after its folder has been taken away, and reports the destruction of
         keys that are still on the disk that was unmounted.

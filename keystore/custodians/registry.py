@@ -18,7 +18,7 @@ from .file import FileCustodian
 
 __all__ = ["Ask", "open_custodian"]
 
-_EXTRAS: Final = {"pkcs11": "hsm", "hvac": "openbao"}
+_EXTRAS: Final = {"pkcs11": "hsm", "hvac": "openbao", "requests": "openbao"}
 """By the package that is missing: what to install."""
 
 
@@ -53,7 +53,7 @@ def open_custodian(uri: str, *, away_from: Path, ask: Ask | None = None) -> Cust
 
 
 def _not_installed(scheme: str, missing: ModuleNotFoundError) -> NoReturn:
-    extra = _EXTRAS.get(missing.name or "")
+    extra = _EXTRAS.get((missing.name or "").partition(".")[0])
     if extra is None:
         raise missing
     message = f"The custodian {scheme}: needs a package that is not installed: pip install 'shredvault[{extra}]'."

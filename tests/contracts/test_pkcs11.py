@@ -74,9 +74,7 @@ def opens(custodian: Custodian, name: str, wrapped: bytes, key: Key) -> bool:
         return seen.same_as(key)
 
 
-def in_a_process(code: str, *arguments: str, **variables: str) -> str:
-    """Run code with `uri` and `arguments` in a fresh process; what it prints."""
-    head = """
+HEAD = """
 import sys
 from pathlib import Path
 from keystore import CustodianError, CustodianUnavailableError, MasterGoneError, open_custodian
@@ -84,8 +82,12 @@ arguments = sys.argv[1:]
 def opened(uri):
     return open_custodian(uri, away_from=Path("/nonexistent"))
 """
+
+
+def in_a_process(code: str, *arguments: str, **variables: str) -> str:
+    """Run code with `uri` and `arguments` in a fresh process; what it prints."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", head + code, *arguments],
+        [sys.executable, "-W", "error", "-c", HEAD + code, *arguments],
         cwd=ROOT,
         env=os.environ | variables,
         capture_output=True,
@@ -222,10 +224,8 @@ for line in sys.stdin:
 def test_another_process_sees_creation_and_destruction_at_once(
     custodian: Custodian, soft_token: SoftToken, root_key: Key
 ) -> None:
-    code = f"import sys\nfrom pathlib import Path\nfrom keystore import open_custodian\narguments = sys.argv[1:]\n{SECOND}"
-    code = code.replace("opened(arguments[0])", "open_custodian(arguments[0], away_from=Path('/nonexistent'))")
     with subprocess.Popen(
-        [sys.executable, "-c", code, soft_token.uri],
+        [sys.executable, "-c", HEAD + SECOND, soft_token.uri],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
