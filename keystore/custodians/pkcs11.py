@@ -116,7 +116,8 @@ class Pkcs11Custodian:
                 can_be_cancelled=False,
                 copies=(
                     "This token is a program that keeps its keys in files. Old blocks of the disk, snapshots and "
-                    "backups of them, together with the PIN, still hold the key; this custodian makes no promise about them."
+                    "backups of them, together with the PIN, still hold the key. "
+                    "This custodian makes no promise about them."
                 ),
             )
         return Assurance(

@@ -223,9 +223,9 @@ def test_sealed_stopped_and_started_again(own_openbao: OpenBao, root_key: Key, t
 def test_an_engine_that_was_unmounted_is_no_proof_of_absence(custodian: Custodian, engine: Engine) -> None:
     custodian.create("a")
     engine.server.ask("DELETE", f"sys/mounts/{engine.mount}")
-    with pytest.raises((CustodianUnavailableError, CustodianError), match="no Transit engine|refuses"):
+    with pytest.raises((CustodianUnavailableError, CustodianError), match=r"no Transit engine|refuses"):
         custodian.describe("a")
-    with pytest.raises((CustodianUnavailableError, CustodianError), match="no Transit engine|refuses"):
+    with pytest.raises((CustodianUnavailableError, CustodianError), match=r"no Transit engine|refuses"):
         custodian.destroy("a")
 
 
@@ -235,7 +235,7 @@ def test_a_server_that_is_slow_hangs_up_or_is_gone(engine: Engine, root_key: Key
         custodian.create("a")
         wrapped = custodian.wrap("a", root_key, BOUND_TO)
         proxy.set(Fault(blackhole=True))
-        with pytest.raises(CustodianUnavailableError, match="within 0.5 seconds"):
+        with pytest.raises(CustodianUnavailableError, match=r"within 0\.5 seconds"):
             custodian.unwrap("a", wrapped, BOUND_TO)
         for after in (0, 20, 200, 600):
             proxy.set(Fault(cut_down_after=after))
