@@ -141,11 +141,7 @@ class Pkcs11Custodian:
         def remove(mine: str) -> None:
             self._token.run(lambda session: self._remove(session, name, mine))
 
-        claim(name, lambda: self._letters(name), make, remove)
-        self._token.reconnect()
-        if self.describe(name) is MasterState.ABSENT:
-            message = f"The token does not keep the master {name} that it has made."
-            raise CustodianError(message)
+        claim(name, lambda: self._letters_afresh(name), make, remove)
 
     def wrap(self, name: str, key: Key, bound_to: bytes) -> bytes:
         """See `Custodian.wrap`: 60 bytes."""
@@ -186,8 +182,7 @@ class Pkcs11Custodian:
     def describe(self, name: str) -> MasterState:
         """See `Custodian.describe`: LIVE while any object has the label, whoever made it."""
         checked_name(name)
-        found = self._token.run(lambda session: len(self._candidates(session, name)), afresh=True)
-        return MasterState.LIVE if found else MasterState.ABSENT
+        return MasterState.LIVE if self._letters_afresh(name) else MasterState.ABSENT
 
     def expires_at(self, name: str) -> None:
         """See `Custodian.expires_at`: keys stay on a token until they are destroyed."""
@@ -203,8 +198,8 @@ class Pkcs11Custodian:
             for _, key in self._candidates(session, name):
                 _destroy(key)
 
-        self._token.run(work)
         self._token.reconnect()
+        self._token.run(work)
         if self.describe(name) is not MasterState.ABSENT:
             message = f"The token still has the master {name} after its destruction."
             raise CustodianError(message)
@@ -217,7 +212,8 @@ class Pkcs11Custodian:
             ours = {label.removeprefix(_LABEL) for _, label in found if label and label.startswith(_LABEL)}
             return frozenset(name for name in ours if is_name(name))
 
-        return self._token.run(work, afresh=True)
+        self._token.reconnect()
+        return self._token.run(work)
 
     def _candidates(self, session: Session, name: str) -> list[tuple[str, Any]]:
         """Every object under the name, with its letters; objects that others put there may have any, and share them."""
@@ -226,6 +222,10 @@ class Pkcs11Custodian:
 
     def _letters(self, name: str) -> list[str]:
         return self._token.run(lambda session: [letters for letters, _ in self._candidates(session, name)])
+
+    def _letters_afresh(self, name: str) -> list[str]:
+        self._token.reconnect()
+        return self._letters(name)
 
     def _use(self, name: str, work: Callable[[Any], _Result]) -> _Result:
         # Settled outside of the token's gate: a thread of this process may have to remove a losing candidate meanwhile.

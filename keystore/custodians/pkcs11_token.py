@@ -142,12 +142,11 @@ class Pkcs11Token:
             self._module = _MODULES.setdefault(str(uri.module), _Module(str(uri.module)))
         self.manufacturer: str = self.run(lambda session: session.token.manufacturer_id)
 
-    def run(self, work: Callable[[Session], _Result], *, afresh: bool = False) -> _Result:
+    def run(self, work: Callable[[Session], _Result]) -> _Result:
         """Do `work` in a session that is logged in. After an error that a new connection may mend, once more in one.
 
         Args:
             work: what to do; safe to repeat. Our own errors pass through it.
-            afresh: use a session that has not seen anything before.
 
         Raises:
             CustodianUnavailableError: the token is not there, or fails twice.
@@ -156,17 +155,18 @@ class Pkcs11Token:
         with _GATE:
             try:
                 with _refusals_translated():
-                    return self._in_session(work, afresh=afresh)
+                    return work(self._logged_in())
             except PKCS11Error:
                 self._module.forget()
             with _failures_translated(), _refusals_translated():
-                return self._in_session(work, afresh=afresh)
+                return work(self._logged_in())
 
     def reconnect(self) -> None:
         """Make the next use initialise the module and log in anew, so that it does not answer out of memory.
 
         SoftHSM goes on answering out of memory after its folder has been taken away, and reports the destruction of
-        keys that are still on the disk that was unmounted.
+        keys that are still on the disk that was unmounted. And a process that has just made or destroyed a key may
+        overlook what another process did at the same time.
         """
         with _GATE:
             self._module.forget()
@@ -190,16 +190,6 @@ class Pkcs11Token:
                     raise _LoggedOutError
             return found
         raise ObjectHandleInvalid
-
-    def _in_session(self, work: Callable[[Session], _Result], *, afresh: bool) -> _Result:
-        session = self._logged_in()
-        if not afresh:
-            return work(session)
-        fresh = session.token.open(rw=False)
-        try:
-            return work(fresh)
-        finally:
-            fresh.close()
 
     def _logged_in(self) -> Session:
         if self._slot not in self._module.logins:
