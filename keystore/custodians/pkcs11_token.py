@@ -17,11 +17,13 @@ Why it is built like this:
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pkcs11
@@ -152,7 +154,7 @@ class Pkcs11Token:
             CustodianUnavailableError: the token is not there, or fails twice.
             CustodianError: the token refuses what was asked.
         """
-        with _GATE:
+        with _GATE, _turns(self._uri.pin_file):
             try:
                 with _refusals_translated():
                     return work(self._logged_in())
@@ -268,6 +270,27 @@ class Pkcs11Token:
             template={Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
         )
         return _Login(session, witness)
+
+
+@contextlib.contextmanager
+def _turns(pin_file: Path | None) -> Iterator[None]:
+    """Take turns with the other processes of this host that use the same PIN file.
+
+    Each login rewrites the file of a SoftHSM token, and who reads it meanwhile finds a broken one. The PIN file is the
+    lock, since no other user can open it.
+    """
+    try:
+        descriptor = os.open(pin_file, os.O_RDONLY | os.O_CLOEXEC) if pin_file else None
+    except OSError:
+        # Said better where the PIN is read.
+        descriptor = None
+    try:
+        if descriptor is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _attribute(key: Any, attribute: Attribute) -> Any:

@@ -293,9 +293,10 @@ def test_a_token_without_power_over_keys_uses_and_does_not_destroy_them(
     reader = OpenBaoCustodian.from_uri(engine.uri.replace(str(engine.token_file), str(file)), None)
     assert opens(reader, "a", wrapped, root_key)
     assert opens(reader, "a", reader.wrap("a", root_key, BOUND_TO), root_key)
-    for call in (lambda: reader.destroy("a"), lambda: reader.create("b")):
-        with pytest.raises(CustodianError, match="policy"):
-            call()
+    with pytest.raises(CustodianError, match="policy"):
+        reader.destroy("a")
+    with pytest.raises(CustodianError, match="policy"):
+        reader.create("b")
     assert custodian.names() == {"a"}
     assert opens(custodian, "a", wrapped, root_key)
 

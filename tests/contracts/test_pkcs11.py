@@ -515,7 +515,9 @@ def test_a_wrong_pin_is_tried_once(soft_token: SoftToken, tmp_path: Path) -> Non
         PKCS11SPY=str(MODULE),
         PKCS11SPY_OUTPUT=str(log),
     )
-    assert len(re.findall(r"C_Login\b", log.read_text("utf-8"))) == 3, "twice right, and wrong once"
+    assert len(re.findall(r"C_Login\b", log.read_text("utf-8"))) == 4, (
+        "right at the opening and twice in create, and wrong once"
+    )
     assert "shredvault:a" in soft_token.tool("--list-objects")
 
 
