@@ -28,6 +28,8 @@ from keystore import (
     open_custodian,
 )
 from keystore.custodians import FileCustodian, file
+from tests.services.openbao import Engine
+from tests.services.softhsm import SoftToken
 
 ROOT = Path(__file__).parents[2]
 BOUND_TO = b"vault, tree, epoch, version"
@@ -50,30 +52,47 @@ class Place:
         return open_custodian(self.uri, away_from=self.home)
 
 
-def file_place(folder: Path) -> Place:
+def file_place(folder: Path, _: pytest.FixtureRequest) -> Place:
     return Place(f"file:{folder}/keys", folder / "home")
 
 
-def split_place(folder: Path) -> Place:
+def split_place(folder: Path, _: pytest.FixtureRequest) -> Place:
     return Place(f"split:file:{folder}/keys-1,file:{folder}/keys-2", folder / "home")
 
 
-PLACES: dict[str, Callable[[Path], Place]] = {"file": file_place, "split": split_place}
-SERVED = ("awskms",)
-"""Custodians that need a server of the session."""
+def awskms_place(folder: Path, request: pytest.FixtureRequest) -> Place:
+    # An account of its own for each test: ministack takes 12 digits as the account.
+    environment: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    environment.setenv("AWS_ACCESS_KEY_ID", str(secrets.randbelow(9 * 10**11) + 10**11))
+    environment.setenv("AWS_SECRET_ACCESS_KEY", "not a secret")
+    environment.setenv("AWS_CONFIG_FILE", os.devnull)
+    url = request.getfixturevalue("ministack")
+    # Each master there costs the emulator a fresh RSA key of 4096 bits, a second or two.
+    return Place(f"awskms:us-east-1?endpoint={url}", folder / "home", raced_names=2)
 
 
-@pytest.fixture(params=[*PLACES, *SERVED])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    if request.param == "awskms":
-        # An account of its own for each test: ministack takes 12 digits as the account.
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", str(secrets.randbelow(9 * 10**11) + 10**11))
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not a secret")
-        monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-        url = request.getfixturevalue("ministack")
-        # Each master there costs the emulator a fresh RSA key of 4096 bits, a second or two.
-        return Place(f"awskms:us-east-1?endpoint={url}", tmp_path / "home", raced_names=2)
-    return PLACES[request.param](tmp_path)
+def pkcs11_place(folder: Path, request: pytest.FixtureRequest) -> Place:
+    token: SoftToken = request.getfixturevalue("soft_token")
+    return Place(token.uri, folder / "home")
+
+
+def openbao_place(folder: Path, request: pytest.FixtureRequest) -> Place:
+    engine: Engine = request.getfixturevalue("engine")
+    return Place(engine.uri, folder / "home")
+
+
+PLACES: dict[str, Callable[[Path, pytest.FixtureRequest], Place]] = {
+    "file": file_place,
+    "pkcs11": pkcs11_place,
+    "openbao": openbao_place,
+    "awskms": awskms_place,
+    "split": split_place,
+}
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return PLACES[request.param](tmp_path, request)
 
 
 @pytest.fixture
