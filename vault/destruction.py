@@ -75,7 +75,10 @@ class Recovered:
 
 @contextmanager
 def _alone(vault: Vault) -> Iterator[None]:
-    """One destruction at a time on this vault; the operating system gives the lock up when the process dies."""
+    """One destruction at a time on this vault, on this machine and, by the catalogue's lock, on all others.
+
+    The operating system gives the one up when the process dies, the database the other when the connection does.
+    """
     descriptor = os.open(vault.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -83,7 +86,8 @@ def _alone(vault: Vault) -> Iterator[None]:
         except BlockingIOError as taken:
             message = "Another destruction, release or recovery is running on this vault; wait for it to end."
             raise BusyError(message) from taken
-        yield
+        with vault.catalogue.alone():
+            yield
     finally:
         os.close(descriptor)
 
@@ -379,7 +383,11 @@ def _abandon(vault: Vault, destruction_id: DestructionId) -> None:
 def _discard_orphans(vault: Vault) -> int:
     """Destroy masters that were planned and stand over no current root, and the stagings made under them."""
     with vault.catalogue.read() as tx:
-        orphans = keys.orphan_masters(tx)
+        if not keys.orphan_masters(tx):
+            return 0
+    with vault.catalogue.write() as tx:
+        # Whoever lost the lock and works on, unknowingly, can build nothing on them from here on.
+        orphans = keys.give_up_orphans(tx, vault.clock.now())
         roots = [keys.current_root(tx, tree) for tree in Tree]
     for name in orphans:
         discard_unused_master(vault.custodian, vault.vault_id, name, roots)

@@ -2,9 +2,9 @@
 
 ```
 home/          0700
-  vault.json        which vault this is, where its bucket and its custodian are
+  vault.json        which vault this is, where its bucket, its custodian and its database are
   bucket.json 0600  the bucket's credentials
-  catalogue.db 0600
+  catalogue.db 0600 unless another database is named
   destructions/     records of destructions
 objects/       the embedded object store, unless another is named
 keys/          the file custodian's masters, unless another custodian is named
@@ -29,7 +29,7 @@ from pydantic import SecretStr
 from keystore import Custodian, MasterExistsError, SealBrokenError, StagedTree, Tree, found, open_custodian
 
 from . import mirror
-from .catalogue import Catalogue, keys
+from .catalogue import Catalogue, keys, sqlite_url
 from .catalogue.schema import policies, trees, vaults
 from .clock import Clock, SystemClock
 from .context import Vault, note
@@ -62,6 +62,8 @@ class Founding:
     retention_months: int
     access_key: str | None = None
     secret_key: SecretStr | None = None
+    database: str | None = None
+    """URL of the catalogue's database, without a password; None for a SQLite file in the home."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,11 @@ class Home:
         """Where destruction records are written."""
         return self.path / "destructions"
 
+    @property
+    def database(self) -> str:
+        """URL of the catalogue's database."""
+        return str(self.settings.get("database") or sqlite_url(self.path / "catalogue.db"))
+
 
 def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
     """Found a vault, or finish founding one that was cut off. Safe to run twice.
@@ -107,6 +114,8 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
         CustodianError, ObjectStoreError, PolicyError: see there.
     """
     Policy(1, founding.time_zone, founding.retention_months)
+    if founding.database is not None:
+        Catalogue(founding.database).close()
     path = founding.home
     path.mkdir(parents=True, mode=0o700, exist_ok=True)
     for data in (path, founding.objects_folder):
@@ -119,11 +128,14 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
         "region": founding.region,
         "custodian": founding.custodian,
     }
+    if founding.database is not None:
+        settings["database"] = founding.database
     if (path / _SETTINGS).exists():
         known = Home.at(path).settings
         settings["vault_id"] = known.get("vault_id", "")
         if known != settings:
-            differing = ", ".join(sorted(name for name in settings if known.get(name) != settings[name]))
+            names = sorted(known.keys() | settings.keys())
+            differing = ", ".join(name for name in names if known.get(name) != settings.get(name))
             message = f"The vault in {path} was founded with another choice of: {differing}."
             raise HomeError(message)
     else:
@@ -156,7 +168,11 @@ def _found_catalogue(
     founding: Founding,
 ) -> bool:
     with catalogue.read() as tx:
-        if tx.execute(sa.select(vaults)).one_or_none() is not None:
+        there = tx.execute(sa.select(vaults.c.vault_id)).scalar()
+        if there is not None and there != vault_id:
+            message = "The database holds the catalogue of another vault; choose another database or schema."
+            raise HomeError(message)
+        if there is not None:
             policy = tx.execute(sa.select(policies).where(policies.c.version == 1)).one()
             if (policy.time_zone, policy.retention_months) != (founding.time_zone, founding.retention_months):
                 message = "The vault was founded with another choice of: time zone or retention."
@@ -262,7 +278,7 @@ def _parts(home: Home, *, own_store: bool = False) -> Iterator[tuple[Catalogue, 
                 secret_key=secret,
             )
         )
-        catalogue = Catalogue(home.path / "catalogue.db")
+        catalogue = Catalogue(home.database)
         try:
             yield catalogue, bucket, custodian
         finally:

@@ -11,13 +11,14 @@ import sqlalchemy as sa
 from keystore import SealedPage, SealedRoot, StagedTree, Tree
 
 from .engine import Transaction
-from .schema import masters, roots, sealed_pages, tree_pages, trees
+from .schema import destructions, masters, roots, sealed_pages, tree_pages, trees
 
 __all__ = [
     "current_pages",
     "current_root",
     "forget_staged",
     "forget_superseded",
+    "give_up_orphans",
     "live_bitmaps",
     "load_page",
     "load_root",
@@ -227,14 +228,35 @@ def master_destroyed(tx: Transaction, name: str, now: datetime) -> None:
 
 
 def orphan_masters(tx: Transaction) -> list[str]:
-    """Masters that were planned, not destroyed, and stand over no current root."""
+    """Masters that were planned, not destroyed, and stand over no current root.
+
+    The old master of a destruction that is not complete is none of them: it dies with that destruction.
+    """
     current = sa.select(roots.c.master).join(
         trees, (trees.c.tree == roots.c.tree) & (trees.c.version == roots.c.version)
     )
+    dying = sa.select(destructions.c.old_master).where(
+        destructions.c.old_master.is_not(None), destructions.c.completed_at.is_(None)
+    )
     rows = tx.execute(
-        sa.select(masters.c.name).where(masters.c.destroyed_at.is_(None), masters.c.name.not_in(current))
+        sa.select(masters.c.name).where(
+            masters.c.destroyed_at.is_(None), masters.c.name.not_in(current), masters.c.name.not_in(dying)
+        )
     ).scalars()
     return list(rows)
+
+
+def give_up_orphans(tx: Transaction, now: datetime) -> list[str]:
+    """Say that nothing more may be built on the orphan masters; return their names.
+
+    From then on no tree can go to a root under one of them, whoever staged it and believes to be alone.
+    """
+    orphans = orphan_masters(tx)
+    for name in orphans:
+        tx.execute(
+            sa.update(masters).where(masters.c.name == name, masters.c.given_up_at.is_(None)).values(given_up_at=now)
+        )
+    return orphans
 
 
 def page_bytes(tx: Transaction, tree: Tree) -> int:
