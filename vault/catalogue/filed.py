@@ -27,7 +27,7 @@ _INSERT = sa.insert(documents).from_select(
     sa.select(*(sa.bindparam(f"new_{c.name}", type_=c.type) for c in documents.c)).where(
         sa.bindparam("limit", type_=sa.Integer) > _COUNT
     ),
-)
+).returning(documents.c.id)
 
 
 def record_state(tx: Transaction, record_id: str) -> sa.Row[Any] | None:
@@ -73,4 +73,4 @@ def insert_document(
             "limit": limit,
         },
     )
-    return done.rowcount == 1
+    return done.scalar() is not None

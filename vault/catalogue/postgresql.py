@@ -42,7 +42,6 @@ _WRITE_LOCK, _ALONE_LOCK = (number << 32 for number in (0x5C0_0001, 0x5C0_0002))
 
 _SETTINGS: Final = {
     "application_name": "shredvault",
-    "lock_timeout": f"{LOCK_TIMEOUT_MS}ms",
     "statement_timeout": f"{_STATEMENT_MS}ms",
     "idle_in_transaction_session_timeout": "1h",
     "tcp_keepalives_idle": str(_KEEPALIVES["idle"]),
@@ -153,7 +152,7 @@ class Postgresql:
     def _on_begin(self, connection: sa.Connection) -> None:
         if connection.get_execution_options().get("shredvault_write", False):
             begin = (
-                f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = {_IDLE_WRITER_MS}; "
+                f"BEGIN; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; SET LOCAL idle_in_transaction_session_timeout = {_IDLE_WRITER_MS}; "
                 f"SELECT pg_advisory_xact_lock({_WRITE_LOCK + self._schema})"
             )
         else:
