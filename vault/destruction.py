@@ -17,10 +17,7 @@ This is the only module that imports `keystore.destruction`.
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
@@ -43,7 +40,8 @@ from .catalogue.destructions import (
 )
 from .catalogue.schema import cohorts, hold_records, holds
 from .context import Vault, note
-from .errors import BusyError, DestructionRefusedError
+from .errors import BusyError, DestructionRefusedError, RuleBrokenError
+from .exclusion import alone
 from .fences import wait_for_nodes
 from .frozen_lists import predicate_at
 from .ids import DestructionId
@@ -73,25 +71,6 @@ class Recovered:
 # --- steps 1 to 7 -------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _alone(vault: Vault) -> Iterator[None]:
-    """One destruction at a time on this vault, on this machine and, by the catalogue's lock, on all others.
-
-    The operating system gives the one up when the process dies, the database the other when the connection does.
-    """
-    descriptor = os.open(vault.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as taken:
-            message = "Another destruction, release or recovery is running on this vault; wait for it to end."
-            raise BusyError(message) from taken
-        with vault.catalogue.alone():
-            yield
-    finally:
-        os.close(descriptor)
-
-
 def carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress = lambda _: None) -> Destruction:
     """The one function that destroys keys: steps 1 to 7 for a frozen list.
 
@@ -104,7 +83,7 @@ def carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress = 
         BusyError: another destruction is running, or the world kept changing; nothing was destroyed.
         CustodianError, ObjectStoreError, CatalogueError: a service failed. `recover` undoes or finishes.
     """
-    with _alone(vault):
+    with alone(vault):
         require_newest(vault)
         return _carry_out(vault, destruction_id, progress)
 
@@ -122,7 +101,26 @@ def _carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress) 
                 raise
             message = f"The destruction was stopped before anything died. {refusal}"
             raise DestructionRefusedError(message) from refusal
+        except RuleBrokenError as refusal:
+            _require_not_undone(vault, destruction, refusal)
+            raise
     return _finish(vault, destruction_id, progress)
+
+
+def _require_not_undone(vault: Vault, destruction: Destruction, refusal: RuleBrokenError) -> None:
+    """Somebody may have undone this destruction as it ran, when its lock was lost with a connection.
+
+    They could not destroy a master that was made only after they had looked: so it is done here.
+    """
+    with vault.catalogue.read() as tx:
+        if load(tx, destruction.id).abandoned_at is None:
+            return
+    _discard_orphans(vault)
+    with vault.catalogue.read() as tx:
+        roots = [keys.current_root(tx, tree) for tree in Tree]
+    discard_unused_master(vault.custodian, vault.vault_id, f"{destruction.tree}-{destruction.id}", roots)
+    message = "Somebody else has undone this destruction while it ran; nothing was destroyed. Start it again."
+    raise DestructionRefusedError(message) from refusal
 
 
 def _condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> None:
@@ -334,7 +332,7 @@ def recover_destructions(vault: Vault, progress: Progress = lambda _: None) -> R
     """
     undone: list[DestructionId] = []
     finished: list[DestructionId] = []
-    with _alone(vault):
+    with alone(vault):
         require_newest(vault)
         with vault.catalogue.read() as tx:
             pending = unfinished(tx)

@@ -175,14 +175,21 @@ def test_swapped_sheets_and_slips_do_not_open(quick_world: World) -> None:
     slips = dict(quick_world.rows("SELECT record_id, slip FROM documents"))
     with quick_world.vault.catalogue.write() as tx:
         for here, there in ((first, second), (second, first)):
-            tx.execute(sa.text("UPDATE records SET sheet = :new WHERE id = :id"), {"new": sheets[there.id], "id": here.id})
+            tx.execute(
+                sa.text("UPDATE records SET sheet = :new WHERE id = :id"), {"new": sheets[there.id], "id": here.id}
+            )
     for record in (first, second):
         with pytest.raises(SealBrokenError):
             read_record(quick_world.vault, quick_world.reviewer, record.id, PURPOSE)
     with quick_world.vault.catalogue.write() as tx:
         for here, there in ((first, second), (second, first)):
-            tx.execute(sa.text("UPDATE records SET sheet = :new WHERE id = :id"), {"new": sheets[here.id], "id": here.id})
-            tx.execute(sa.text("UPDATE documents SET slip = :new WHERE record_id = :id"), {"new": slips[there.id], "id": here.id})
+            tx.execute(
+                sa.text("UPDATE records SET sheet = :new WHERE id = :id"), {"new": sheets[here.id], "id": here.id}
+            )
+            tx.execute(
+                sa.text("UPDATE documents SET slip = :new WHERE record_id = :id"),
+                {"new": slips[there.id], "id": here.id},
+            )
     for record in (first, second):
         with pytest.raises(SealBrokenError):
             quick_world.fetch(record)

@@ -152,7 +152,7 @@ class Catalogue:
             if isinstance(error, sa.exc.OperationalError):
                 message = "The catalogue cannot be used now."
                 raise CatalogueError(message) from error
-            if isinstance(error, sa.exc.IntegrityError):
+            if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
                 message = "The catalogue's rules forbid this change."
                 raise RuleBrokenError(message) from error
             raise

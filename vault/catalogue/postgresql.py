@@ -48,7 +48,9 @@ _SETTINGS: Final = {
     "tcp_keepalives_interval": str(_KEEPALIVES["interval"]),
     "tcp_keepalives_count": str(_KEEPALIVES["count"]),
 }
-_CONFIGURE: Final = "SELECT " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SETTINGS.items())
+_CONFIGURE: Final = "SELECT " + ", ".join(
+    f"set_config('{name}', '{value}', false)" for name, value in _SETTINGS.items()
+)
 # Where the server asks for more than `on`, more it is.
 _DURABLE: Final = (
     "SELECT set_config('synchronous_commit', 'on', false) "
@@ -218,7 +220,7 @@ def _refused(reason: str) -> str:
     for mark, state in (
         ("password", "28P01"),
         ("no pg_hba.conf entry", "28000"),
-        ("too many clients", "53300"),
+        ("too many ", "53300"),
         ("remaining connection slots", "53300"),
         ("session is read-only", "25006"),
         ("starting up", "57P03"),

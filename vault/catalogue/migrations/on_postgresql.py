@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .rules import Count, Forbid
 
-__all__ = ["truncation", "triggers"]
+__all__ = ["triggers", "truncation"]
 
 
 def triggers(rule: Forbid | Count, schema: str) -> tuple[str, str]:
@@ -22,8 +22,7 @@ def triggers(rule: Forbid | Count, schema: str) -> tuple[str, str]:
     row = "OLD" if rule.event == "DELETE" else "NEW"
     return (
         _function(rule.name, f"{body}; RETURN {row};", schema),
-        f"CREATE TRIGGER {rule.name} {moment} {rule.event} ON {rule.table} "
-        f"FOR EACH ROW EXECUTE FUNCTION {rule.name}()",
+        f"CREATE TRIGGER {rule.name} {moment} {rule.event} ON {rule.table} FOR EACH ROW EXECUTE FUNCTION {rule.name}()",
     )
 
 
