@@ -1,4 +1,4 @@
-"""Vaults for tests: on real SQLite and on real PostgreSQL, with file custodian, simulated clock, and a bucket of their own."""
+"""Vaults for tests: on real SQLite and on real PostgreSQL, with file custodian, simulated clock, own bucket."""
 
 import os
 import secrets

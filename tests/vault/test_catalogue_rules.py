@@ -94,7 +94,8 @@ FORBIDDEN = {
     "held_records_are_not_condemned": "UPDATE records SET condemned_by = '{done}' WHERE id = '{young}'",
     "held_records_are_not_condemned: spared": "UPDATE records SET condemned_by = '{done}' WHERE id = '{saved}'",
     "records_are_spared_before_their_cohort_is_condemned": "UPDATE records SET spared = true WHERE id = '{whole}'",
-    "records_are_spared_before_their_cohort_is_condemned: undone": "UPDATE records SET spared = false WHERE id = '{saved}'",
+    "records_are_spared_before_their_cohort_is_condemned: undone": "UPDATE records SET spared = false "
+    "WHERE id = '{saved}'",
     "only_destroyed_records_are_reclaimed": "UPDATE records SET reclaimed = true, sheet = NULL, opened_by = NULL, "
     "body_tag = NULL, receipt_hash = NULL, due_on = NULL WHERE id = '{saved}'",
     "documents_go_with_their_record": "DELETE FROM documents WHERE record_id = '{young}'",

@@ -333,6 +333,13 @@ def test_a_destruction_that_loses_its_connection_anywhere_is_undone_or_carried_o
     world.assert_readable(held)
 
 
+def interrupted_write(world: World, interrupt: Callable[[], None]) -> None:
+    with world.vault.catalogue.write() as tx:
+        tx.execute(sa.text("UPDATE access_tokens SET label = 'lost'"))
+        interrupt()
+        tx.execute(sa.text("UPDATE access_tokens SET label = 'lost too'"))
+
+
 @pytest.mark.parametrize("how", ["fast", "crash"])
 def test_a_restart_of_the_server_is_survived_by_those_who_use_it(tmp_path: Path, databases: OnServer, how: str) -> None:
     with server(in_memory=True) as own:
@@ -340,10 +347,8 @@ def test_a_restart_of_the_server_is_survived_by_those_who_use_it(tmp_path: Path,
         migrate(own.url("blank"))
         world = make_world(tmp_path / "vault", MemoryBucket(), OnServer(own))
         first = world.file()
-        with pytest.raises(CatalogueError), world.vault.catalogue.write() as tx:
-            tx.execute(sa.text("UPDATE access_tokens SET label = 'lost'"))
-            own.restart(how)
-            tx.execute(sa.text("UPDATE access_tokens SET label = 'lost too'"))
+        with pytest.raises(CatalogueError):
+            interrupted_write(world, lambda: own.restart(how))
         assert world.value("SELECT COUNT(*) FROM access_tokens WHERE label LIKE 'lost%'") == 0
         second = world.file()
         world.assert_readable(first, second)
@@ -369,7 +374,7 @@ def elsewhere(world: World) -> Iterator[Vault]:
 
 
 def test_another_machine_waits_for_a_destruction_to_end(quick_world: World) -> None:
-    refused = []
+    refused: list[str] = []
 
     def intrude(step: str) -> None:
         with pytest.raises(BusyError, match="Another destruction"):

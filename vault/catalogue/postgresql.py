@@ -8,7 +8,7 @@ where there are any. Several vaults can share a database, each in a schema of it
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import psycopg
@@ -25,6 +25,7 @@ LOCK_TIMEOUT_MS: Final = 10_000
 """How long a writer waits for others."""
 POOL_SIZE: Final = 20
 """Connections kept at most by one process; a request that finds none waits for one."""
+_ALONE_TIMEOUT_MS: Final = 500
 CONNECT_SECONDS: Final = 10
 ALONE_BUSY: Final = "Another destruction, release or recovery is running on this vault; wait for it to end."
 
@@ -58,9 +59,9 @@ _DURABLE: Final = (
 )
 # The timeline of the log that is written now; what pg_control_checkpoint() says lags until the next checkpoint.
 _IDENTIFY: Final = (
-    "SELECT (SELECT oid::bigint FROM pg_namespace WHERE nspname = current_schema()), pg_is_in_recovery(), "
-    "(SELECT system_identifier::text FROM pg_control_system()), "
-    "CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END"
+    "SELECT (SELECT oid::bigint FROM pg_namespace WHERE nspname = current_schema()), "
+    "CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END, "
+    "(SELECT system_identifier::text FROM pg_control_system())"
 )
 
 
@@ -88,10 +89,18 @@ class Postgresql:
     def alone(self) -> Iterator[None]:
         """A lock of the session, on a connection of its own that does nothing else."""
         with self._raw() as connection:
-            row = connection.execute("SELECT pg_try_advisory_lock(%s)", [_ALONE_LOCK + self._schema]).fetchone()
-            if row != (True,):
-                raise BusyError(ALONE_BUSY)
-            yield
+            lock = _ALONE_LOCK + self._schema
+            # A moment's patience: the server hears of the death of a process a little later than we do.
+            connection.execute(f"SET lock_timeout = {_ALONE_TIMEOUT_MS}".encode())
+            try:
+                connection.execute("SELECT pg_advisory_lock(%s)", [lock])
+            except errors.LockNotAvailable as taken:
+                raise BusyError(ALONE_BUSY) from taken
+            try:
+                yield
+            finally:
+                with suppress(psycopg.OperationalError):
+                    connection.execute("SELECT pg_advisory_unlock(%s)", [lock])
 
     def incarnation(self) -> str:
         """System identifier and timeline: a promoted standby is on a timeline of its own."""
@@ -128,37 +137,40 @@ class Postgresql:
             keepalives_count=_KEEPALIVES["count"],
         )
         try:
-            connection.execute(_CONFIGURE)
-            connection.execute(_DURABLE)
-            row = connection.execute(_IDENTIFY).fetchone()
-            assert row is not None
-            schema, standby, system, timeline = row
-            if standby:
-                raise errors.ReadOnlySqlTransaction
-            if schema is None:
-                raise errors.InvalidSchemaName
-            incarnation = f"{system}/{timeline}"
-            if self._seen is None:
-                self._seen, self._schema = incarnation, schema
-            if self._seen != incarnation:
-                message = (
-                    "The catalogue's database was replaced by another, as when a standby takes over; "
-                    "start Shredvault again, so that it looks at what the new one has."
-                )
-                raise CatalogueError(message)
+            self._set_up(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
+    def _set_up(self, connection: psycopg.Connection) -> None:
+        connection.execute(_CONFIGURE)
+        connection.execute(_DURABLE)
+        row = connection.execute(_IDENTIFY).fetchone()
+        assert row is not None
+        schema, timeline, system = row
+        if timeline is None:
+            raise errors.ReadOnlySqlTransaction
+        if schema is None:
+            raise errors.InvalidSchemaName
+        incarnation = f"{system}/{timeline}"
+        if self._seen is None:
+            self._seen, self._schema = incarnation, schema
+        if self._seen != incarnation:
+            message = (
+                "The catalogue's database was replaced by another, as when a standby takes over; "
+                "start Shredvault again, so that it looks at what the new one has."
+            )
+            raise CatalogueError(message)
+
     def _on_begin(self, connection: sa.Connection) -> None:
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         if connection.get_execution_options().get("shredvault_write", False):
             begin = (
-                f"BEGIN; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; SET LOCAL idle_in_transaction_session_timeout = {_IDLE_WRITER_MS}; "
+                f"BEGIN; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; "
+                f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_WRITER_MS}; "
                 f"SELECT pg_advisory_xact_lock({_WRITE_LOCK + self._schema})"
             )
-        else:
-            begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         connection.exec_driver_sql(begin)
 
 
@@ -219,7 +231,7 @@ def _refused(reason: str) -> str:
     """A refused connection has no SQLSTATE in psycopg: what libpq wrote is all there is."""
     for mark, state in (
         ("password", "28P01"),
-        ("no pg_hba.conf entry", "28000"),
+        ("pg_hba.conf", "28000"),
         ("too many ", "53300"),
         ("remaining connection slots", "53300"),
         ("session is read-only", "25006"),
