@@ -17,7 +17,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -111,11 +111,14 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
 
     Raises:
         HomeError: the folder holds something else, or a vault founded with other choices.
+        CatalogueError: the database cannot be used now.
         CustodianError, ObjectStoreError, PolicyError: see there.
     """
     Policy(1, founding.time_zone, founding.retention_months)
     if founding.database is not None:
-        Catalogue(founding.database).close()
+        # Before anything is written down: a mistyped URL must not stay.
+        with closing(Catalogue(founding.database)) as catalogue:
+            catalogue.incarnation()
     path = founding.home
     path.mkdir(parents=True, mode=0o700, exist_ok=True)
     for data in (path, founding.objects_folder):
