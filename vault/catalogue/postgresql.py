@@ -45,6 +45,8 @@ _SETTINGS: Final = {
     "application_name": "shredvault",
     "statement_timeout": f"{_STATEMENT_MS}ms",
     "idle_in_transaction_session_timeout": "1h",
+    # The connection with the lock of a destruction says nothing for as long as that takes.
+    "idle_session_timeout": "0",
     "tcp_keepalives_idle": str(_KEEPALIVES["idle"]),
     "tcp_keepalives_interval": str(_KEEPALIVES["interval"]),
     "tcp_keepalives_count": str(_KEEPALIVES["count"]),
