@@ -43,7 +43,7 @@ from keystore import (
 )
 
 from . import mirror
-from .catalogue import Catalogue
+from .catalogue import Catalogue, sqlite_url
 from .catalogue.schema import documents, records, roots, sealed_pages
 from .context import Vault
 from .documents import DOCUMENT_BYTES_MAX
@@ -133,7 +133,7 @@ def open_backup(folder: Path) -> Iterator[Copy]:
             )
         )
         opened.callback(bucket.close)
-        catalogue = Catalogue(folder / "home" / "catalogue.db")
+        catalogue = Catalogue(sqlite_url(folder / "home" / "catalogue.db"))
         opened.callback(catalogue.close)
         yield Copy(catalogue, bucket)
 

@@ -44,5 +44,9 @@ def current_policy(tx: Transaction) -> Policy:
 
 
 def note(tx: Transaction, at: datetime, event: str, subject: str, facts: Mapping[str, Any] | None = None) -> None:
-    """Append to the journal. Facts are counts, ids and times; never anything personal."""
-    tx.execute(sa.insert(journal).values(at=at, event=event, subject=subject, facts=dict(facts or {})))
+    """Append to the journal, in a writing transaction. Facts are counts, ids and times; never anything personal.
+
+    There is one writer at a time, so entries are numbered without gaps in the order of their commits.
+    """
+    number = sa.select(sa.func.coalesce(sa.func.max(journal.c.id), 0) + 1).scalar_subquery()
+    tx.execute(sa.insert(journal).values(id=number, at=at, event=event, subject=subject, facts=dict(facts or {})))

@@ -17,10 +17,6 @@ This is the only module that imports `keystore.destruction`.
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from keystore import KeyGraphError, MasterState, SealedRoot, Tree
@@ -31,7 +27,8 @@ from .catalogue import Transaction, keys
 from .catalogue.destructions import Destruction, load, unfinished, update
 from .condemning import Progress, condemn_list
 from .context import Vault, note
-from .errors import BusyError, DestructionRefusedError, OldCatalogueError
+from .errors import BusyError, DestructionRefusedError, OldCatalogueError, RuleBrokenError
+from .exclusion import alone
 from .fences import wait_for_nodes
 from .frozen_lists import MOVE
 from .ids import DestructionId
@@ -53,21 +50,6 @@ class Recovered:
 # --- steps 1 to 7 -------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _alone(vault: Vault) -> Iterator[None]:
-    """One destruction at a time on this vault; the operating system gives the lock up when the process dies."""
-    descriptor = os.open(vault.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as taken:
-            message = "Another destruction, release or recovery is running on this vault; wait for it to end."
-            raise BusyError(message) from taken
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress = lambda _: None) -> Destruction:
     """The one function that destroys keys: steps 1 to 7 for a frozen list.
 
@@ -80,7 +62,7 @@ def carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress = 
         BusyError: another destruction is running, or the world kept changing; nothing was destroyed.
         CustodianError, ObjectStoreError, CatalogueError: a service failed. `recover` undoes or finishes.
     """
-    with _alone(vault):
+    with alone(vault):
         require_newest(vault)
         return _carry_out(vault, destruction_id, progress)
 
@@ -101,7 +83,29 @@ def _carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress) 
                 raise
             message = f"The destruction was stopped before anything died. {refusal}"
             raise DestructionRefusedError(message) from refusal
+        except RuleBrokenError as refusal:
+            _require_not_undone(vault, destruction, refusal)
+            raise
     return _finish(vault, destruction_id, progress)
+
+
+def _require_not_undone(vault: Vault, destruction: Destruction, refusal: RuleBrokenError) -> None:
+    """Somebody may have undone this destruction as it ran, when its lock was lost with a connection.
+
+    They could not destroy a master that was made only after they had looked: so it is done here.
+    """
+    with vault.catalogue.read() as tx:
+        undone = load(tx, destruction.id)
+    if undone.abandoned_at is None:
+        return
+    _discard_orphans(vault)
+    if undone.new_master is not None:
+        with vault.catalogue.read() as tx:
+            custodian = vault.custody.at(keys.custodian_address(tx, undone.new_master))
+            current = [_standing(vault, tx, keys.current_root(tx, tree)) for tree in Tree]
+        discard_unused_master(custodian, vault.vault_id, undone.new_master, current)
+    message = "Somebody else has undone this destruction while it ran; nothing was destroyed. Start it again."
+    raise DestructionRefusedError(message) from refusal
 
 
 def _record_empty(vault: Vault, destruction: Destruction) -> None:
@@ -182,7 +186,7 @@ def recover_destructions(vault: Vault, progress: Progress = lambda _: None) -> R
     """
     undone: list[DestructionId] = []
     finished: list[DestructionId] = []
-    with _alone(vault):
+    with alone(vault):
         require_newest(vault)
         with vault.catalogue.read() as tx:
             pending = unfinished(tx)
@@ -230,7 +234,11 @@ def _abandon(vault: Vault, destruction_id: DestructionId) -> None:
 def _discard_orphans(vault: Vault) -> int:
     """Destroy masters that were planned and stand over no current root, and the stagings made under them."""
     with vault.catalogue.read() as tx:
-        orphans = keys.orphan_masters(tx)
+        if not keys.orphan_masters(tx):
+            return 0
+    with vault.catalogue.write() as tx:
+        # Whoever lost the lock and works on, unknowingly, can build nothing on them from here on.
+        orphans = keys.give_up_orphans(tx, vault.clock.now())
         current = [_standing(vault, tx, keys.current_root(tx, tree)) for tree in Tree]
     for name, address in orphans:
         discard_unused_master(vault.custody.at(address), vault.vault_id, name, current)

@@ -2,9 +2,9 @@
 
 ```
 home/          0700
-  vault.json        which vault this is, where its bucket and its custodian are
+  vault.json        which vault this is, where its bucket, its custodian and its database are
   bucket.json 0600  the bucket's credentials
-  catalogue.db 0600
+  catalogue.db 0600 unless another database is named
   destructions/     records of destructions
 objects/       the embedded object store, unless another is named
 keys/          the file custodian's masters, unless another custodian is named
@@ -17,7 +17,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from pydantic import SecretStr
 from keystore import Custodian, MasterExistsError, SealBrokenError, StagedTree, Tree, found, open_custodian
 
 from . import mirror
-from .catalogue import Catalogue, keys
+from .catalogue import Catalogue, keys, sqlite_url
 from .catalogue.schema import policies, trees, vaults
 from .clock import Clock, SystemClock
 from .context import Vault, note
@@ -64,6 +64,8 @@ class Founding:
     retention_months: int
     access_key: str | None = None
     secret_key: SecretStr | None = None
+    database: str | None = None
+    """URL of the catalogue's database, without a password; None for a SQLite file in the home."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,11 @@ class Home:
         """Where destruction records are written."""
         return self.path / "destructions"
 
+    @property
+    def database(self) -> str:
+        """URL of the catalogue's database."""
+        return str(self.settings.get("database") or sqlite_url(self.path / "catalogue.db"))
+
 
 def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
     """Found a vault, or finish founding one that was cut off. Safe to run twice.
@@ -106,9 +113,14 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
 
     Raises:
         HomeError: the folder holds something else, or a vault founded with other choices.
+        CatalogueError: the database cannot be used now.
         CustodianError, ObjectStoreError, PolicyError: see there.
     """
     Policy(1, founding.time_zone, founding.retention_months)
+    if founding.database is not None:
+        # Before anything is written down: a mistyped URL must not stay.
+        with closing(Catalogue(founding.database)) as catalogue:
+            catalogue.incarnation()
     path = founding.home
     path.mkdir(parents=True, mode=0o700, exist_ok=True)
     for data in (path, founding.objects_folder):
@@ -121,6 +133,8 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
         "region": founding.region,
         "custodians": [founding.custodian],
     }
+    if founding.database is not None:
+        settings["database"] = founding.database
     if (path / _SETTINGS).exists():
         known = Home.at(path).settings
         settings["vault_id"] = known.get("vault_id", "")
@@ -128,7 +142,8 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
             # A vault may have moved since, or be allowed to.
             settings["custodians"] = known["custodians"]
         if known != settings:
-            differing = ", ".join(sorted(name for name in settings if known.get(name) != settings[name]))
+            names = sorted(known.keys() | settings.keys())
+            differing = ", ".join(name for name in names if known.get(name) != settings.get(name))
             message = f"The vault in {path} was founded with another choice of: {differing}."
             raise HomeError(message)
     else:
@@ -164,7 +179,11 @@ def found_catalogue(vault: Vault, custodian: Custodian, founding: Founding) -> b
     """
     catalogue, bucket, vault_id, now = vault.catalogue, vault.bucket, vault.vault_id, vault.clock.now()
     with catalogue.read() as tx:
-        if tx.execute(sa.select(vaults)).one_or_none() is not None:
+        there = tx.execute(sa.select(vaults.c.vault_id)).scalar()
+        if there is not None and there != vault_id:
+            message = "The database holds the catalogue of another vault; choose another database or schema."
+            raise HomeError(message)
+        if there is not None:
             policy = tx.execute(sa.select(policies).where(policies.c.version == 1)).one()
             if (policy.time_zone, policy.retention_months) != (founding.time_zone, founding.retention_months):
                 message = "The vault was founded with another choice of: time zone or retention."
@@ -292,7 +311,7 @@ def _parts(home: Home, *, own_store: bool = False) -> Iterator[tuple[Catalogue, 
                 secret_key=secret,
             )
         )
-        catalogue = Catalogue(home.path / "catalogue.db")
+        catalogue = Catalogue(home.database)
         try:
             yield catalogue, bucket, custody
         finally:

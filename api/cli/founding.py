@@ -52,6 +52,14 @@ def init(
             "[dim]Default `keys` beside the home; SHREDVAULT_CUSTODIAN.[/dim]",
         ),
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The catalogue's database: postgresql://user@host/database, its password in PGPASSWORD or a "
+            "password file. [dim]Default a SQLite file in the home; SHREDVAULT_DATABASE.[/dim]",
+        ),
+    ] = None,
     time_zone: Annotated[
         str | None,
         typer.Option(
@@ -94,6 +102,7 @@ def init(
         bucket=bucket,
         region=region,
         custodian=custodian,
+        database=database,
         time_zone=time_zone,
         retention_months=retention_months,
         s3_credentials_file=s3_credentials_file,
@@ -116,6 +125,7 @@ def init(
         retention_months=settings.retention_months,
         access_key=credentials[0] if credentials else None,
         secret_key=credentials[1] if credentials else None,
+        database=settings.database,
     )
     founded = found_vault(founding)
     if not founded:
@@ -157,6 +167,7 @@ def _tell(settings: Settings, *, founded: bool, as_json: bool) -> None:
         [
             ("documents", home.settings["objects_folder"] if objects == EMBEDDED else objects),
             ("master keys", ", ".join(home.settings["custodians"])),
+            ("catalogue", home.database),
         ]
     )
     say('Next: shredvault access create --role center --label "…", then shredvault serve.')

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     bucket: str = "shredvault"
     region: str = "us-east-1"
     custodian: str | None = None
+    database: str | None = None
     time_zone: str = "America/New_York"
     retention_months: int = 24
     s3_access_key: str | None = None

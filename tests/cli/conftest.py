@@ -16,12 +16,13 @@ import pytest
 
 from tests.cli.forked import REPOSITORY, Forker
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, seaweedfs
+from tests.services.postgresql import Server, postgresql
 from vault import access, filing, uploads
 from vault.clock import SimulatedClock
 from vault.context import Vault
 from vault.home import open_vault
 
-__all__ = ["seaweedfs"]
+__all__ = ["postgresql", "seaweedfs"]
 
 SCAN = (REPOSITORY / "tests" / "specimens" / "letter-1.png").read_bytes()
 THREE_YEARS = timedelta(days=3 * 366)
@@ -137,6 +138,15 @@ def operator(stranger: Operator) -> Operator:
     """Somebody with a vault."""
     assert stranger.run("init").code == 0
     return stranger
+
+
+@pytest.fixture
+def database(postgresql: Server) -> Iterator[str]:
+    """The URL of a PostgreSQL database without tables."""
+    name = f"cli_{secrets.token_hex(4)}"
+    postgresql.run(f"CREATE DATABASE {name}")
+    yield postgresql.url(name)
+    postgresql.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -718,13 +718,13 @@ def test_the_destroyer_asks_the_key_itself(server: StrictKms, custodian: AwsKmsC
         custodian.create(name)
         wrapped = custodian.wrap(name, root_key, root_context(bytes(16), Tree.ACTIVE, at, at))
         roots.append(SealedRoot(Tree.ACTIVE, at, at, name, wrapped, b""))
-    evidence = destroy_master(custodian, bytes(16), roots[0], roots[1])
+    evidence = destroy_master(bytes(16), Standing(custodian, roots[0]), Standing(custodian, roots[1]))
     assert (evidence.state_read_back, evidence.refused_uses) == (MasterState.ABSENT, 3)
     assert server.calls.count("Decrypt") == 3 + 2 + 1 + 3 * 2, "probes, proofs, the next root, and by alias and by id"
     server.lies.add("decrypt works without material")
     assert custodian.describe("a") is MasterState.ABSENT, "all that is listed says so"
     with pytest.raises(CustodianError, match="still decrypts"):
-        destroy_master(custodian, bytes(16), roots[0], roots[1])
+        destroy_master(bytes(16), Standing(custodian, roots[0]), Standing(custodian, roots[1]))
 
 
 def test_a_share_destroyed_at_kms_is_noticed(

@@ -149,7 +149,7 @@ def test_destruction_of_one_share_satisfies_the_module_that_destroys(
     split.create("b")
     roots = two_roots(split, root_key)
     members[victim].inner.destroy("a")
-    evidence = destroy_master(split, VAULT, roots[0], roots[1])
+    evidence = destroy_master(VAULT, Standing(split, roots[0]), Standing(split, roots[1]))
     assert evidence.state_read_back is MasterState.ABSENT
     assert evidence.refused_uses == 3
     assert not any("a" in member.inner.names() for member in members)
@@ -165,11 +165,11 @@ def test_an_empty_member_is_no_evidence(
     (tmp_path / "keys-1").rename(tmp_path / "away")
     (tmp_path / "keys-1").mkdir(mode=0o700)
     with pytest.raises(MasterGoneError, match="keys-1"):
-        destroy_master(split, VAULT, roots[0], roots[1])
+        destroy_master(VAULT, Standing(split, roots[0]), Standing(split, roots[1]))
     assert members[0].inner.describe("a") is MasterState.LIVE
     shutil.rmtree(tmp_path / "keys-1")
     (tmp_path / "away").rename(tmp_path / "keys-1")
-    destroy_master(split, VAULT, roots[0], roots[1])
+    destroy_master(VAULT, Standing(split, roots[0]), Standing(split, roots[1]))
 
 
 def test_the_shares_that_are_left_say_nothing(split: SplitCustodian, members: list[Faulty], root_key: Key) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from tests.http.served import Sink, Site, served
 from tests.services.object_stores import own_store, proxy, seaweedfs
+from tests.services.postgresql import Server, postgresql
 
-__all__ = ["own_store", "proxy", "seaweedfs"]
+__all__ = ["own_store", "postgresql", "proxy", "seaweedfs"]
 
 
 @pytest.fixture(scope="session")
@@ -19,10 +20,19 @@ def logs() -> Sink:
     return Sink()
 
 
-@pytest.fixture(scope="session")
-def shared_site(seaweedfs: str, logs: Sink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with served(tmp_path_factory.mktemp("site"), seaweedfs, logs) as site:
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def shared_site(
+    request: pytest.FixtureRequest, seaweedfs: str, logs: Sink, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    database = None
+    if request.param == "postgresql":
+        server: Server = request.getfixturevalue("postgresql")
+        server.run("CREATE DATABASE served")
+        database = server.url("served")
+    with served(tmp_path_factory.mktemp("site"), seaweedfs, logs, database=database) as site:
         yield site
+    if database is not None:
+        server.run("DROP DATABASE served WITH (FORCE)")
 
 
 @pytest.fixture

@@ -283,6 +283,7 @@ def served(
     clock: Clock | None = None,
     lease: bool = True,
     limits: Limits | None = None,
+    database: str | None = None,
 ) -> Iterator[Site]:
     """Found a vault in `folder` over the object store at `store`, and serve it.
 
@@ -300,6 +301,7 @@ def served(
         retention_months=24,
         access_key=ACCESS_KEY,
         secret_key=SECRET_KEY,
+        database=database,
     )
     assert found_vault(founding, clock)
     with open_vault(folder / "home", clock) as opened:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.http.served import Site, assert_problem, head, record_of
+from tests.http.served import Site, assert_problem, head, key_of, record_of
 
 BODY = {"applicant": {"given_name": "Ottoline", "family_name": "Vexley", "date_of_birth": "1988-02-29"}}
 KIB_64 = 64 * 1024
@@ -142,11 +142,12 @@ def test_an_invalid_body_opens_nothing(site: Site, body: bytes) -> None:
 def test_a_body_cut_off_opens_nothing(site: Site) -> None:
     before = site.counts()
     body = json.dumps(BODY).encode()
+    own = HEADERS | {"Idempotency-Key": key_of(None), "Content-Length": str(len(body))}
     with site.wire() as wire:
-        wire.send(head("POST", "/v1/records", site.center, HEADERS | {"Content-Length": str(len(body))}))
+        wire.send(head("POST", "/v1/records", site.center, own))
         wire.send(body[:-1])
     with site.wire() as wire:
-        wire.send(head("POST", "/v1/records", site.center, HEADERS | {"Content-Length": str(len(body))}))
+        wire.send(head("POST", "/v1/records", site.center, own))
         wire.send(body)
         assert wire.answer()[0] == 201
     assert site.counts() == before._replace(records=before.records + 1)

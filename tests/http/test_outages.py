@@ -137,7 +137,7 @@ def test_a_full_disk_is_told(new_site: Callable[..., Site]) -> None:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]  # type: ignore[attr-defined]
         connection.execute(f"PRAGMA max_page_count = {pages}").close()  # type: ignore[attr-defined]
 
-    engine = site.vault.catalogue._engine
+    engine = site.vault.catalogue._database.readers
     sa.event.listen(engine, "connect", limit)
     engine.dispose()
     try:

@@ -1,4 +1,4 @@
-"""Vaults for tests: real SQLite, file custodian, simulated clock, and a bucket of their own."""
+"""Vaults for tests: on real SQLite and on real PostgreSQL, with file custodian, simulated clock, own bucket."""
 
 import os
 import secrets
@@ -10,22 +10,39 @@ from pathlib import Path
 import pytest
 
 from tests.services.object_stores import seaweedfs, settings
+from tests.services.postgresql import Server, postgresql
+from tests.vault.databases import Databases, Files, OnServer, blank_file, migrate
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import World, make_world
-from vault.catalogue import Catalogue
 from vault.objects import Bucket
 
-__all__ = ["seaweedfs"]
+__all__ = ["postgresql", "seaweedfs"]
 
 
 @pytest.fixture(scope="session")
 def blank_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated catalogue without content, to be copied."""
-    path = tmp_path_factory.mktemp("blank") / "catalogue.db"
-    catalogue = Catalogue(path)
-    catalogue.migrate()
-    catalogue.close()
-    return path
+    return blank_file(tmp_path_factory.mktemp("blank") / "catalogue.db")
+
+
+@pytest.fixture(scope="session")
+def postgresql_with_blank(postgresql: Server) -> Server:
+    """The shared server, with a database `blank` that is migrated and empty, to be copied."""
+    postgresql.run("CREATE DATABASE blank")
+    migrate(postgresql.url("blank"))
+    return postgresql
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """Where catalogues come from. Tests of one kind of database choose it with `on_sqlite` or `on_postgresql`."""
+    made: Databases
+    if request.param == "sqlite":
+        made = Files(request.getfixturevalue("blank_catalogue"))
+    else:
+        made = OnServer(request.getfixturevalue("postgresql_with_blank"))
+    yield made
+    made.clear()
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +69,9 @@ def bucket(seaweedfs: str, idle_buckets: list[Bucket]) -> Iterator[Bucket]:
 
 
 @pytest.fixture
-def world(tmp_path: Path, bucket: Bucket, blank_catalogue: Path) -> Iterator[World]:
+def world(tmp_path: Path, bucket: Bucket, databases: Databases) -> Iterator[World]:
     """A vault over the real object store."""
-    world = make_world(tmp_path / "vault", bucket, blank_catalogue)
+    world = make_world(tmp_path / "vault", bucket, databases)
     yield world
     world.vault.catalogue.close()
 
@@ -71,12 +88,12 @@ def scratch(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def new_world(scratch: Path, blank_catalogue: Path) -> Iterator[Callable[[], World]]:
+def new_world(scratch: Path, databases: Databases) -> Iterator[Callable[[], World]]:
     """Makes vaults over an object store in memory, for tests that need many."""
     made: list[World] = []
 
     def make() -> World:
-        made.append(make_world(scratch / f"vault-{len(made)}", MemoryBucket(), blank_catalogue))
+        made.append(make_world(scratch / f"vault-{len(made)}", MemoryBucket(), databases))
         return made[-1]
 
     yield make

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 from botocore.exceptions import ClientError
 
@@ -55,8 +54,8 @@ class Fuse:
 
 
 class FaultyCatalogue(Catalogue):
-    def __init__(self, path: Path, fuse: Fuse) -> None:
-        super().__init__(path)
+    def __init__(self, url: str, fuse: Fuse) -> None:
+        super().__init__(url)
         self._fuse = fuse
 
     @contextmanager
@@ -126,7 +125,7 @@ def arm(world: World, fuse: Fuse) -> None:
     world.vault.catalogue.close()
     world.vault = replace(
         world.vault,
-        catalogue=FaultyCatalogue(world.folder / "home" / "catalogue.db", fuse),
+        catalogue=FaultyCatalogue(world.database, fuse),
         custody=Custody.of(FaultyCustodian(world.custodian, fuse)),
         uses=KeyUses(),
     )

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,10 +14,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.services.postgresql import Server
+from tests.vault.databases import Databases, Files, OnServer, blank_file
 from tests.vault.faults import Died, Fuse, arm, disarm
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import Record, Sealed, World, make_world
-from vault.catalogue import Catalogue
 from vault.destruction import recover_destructions
 from vault.errors import DestroyedError
 from vault.filing import complete_record
@@ -54,10 +56,8 @@ class Lives(RuleBasedStateMachine):
     def found(self) -> None:
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(prefix="shredvault-test-", dir=memory if memory.is_dir() else None))
-        catalogue = Catalogue(self.folder / "blank.db")
-        catalogue.migrate()
-        catalogue.close()
-        self.world: World = make_world(self.folder / "vault", MemoryBucket(), self.folder / "blank.db")
+        self.databases = self.make_databases()
+        self.world: World = make_world(self.folder / "vault", MemoryBucket(), self.databases)
         # A day that every year has.
         self.lives: list[Life] = []
         self.holds: dict[str, str] = {}
@@ -66,7 +66,11 @@ class Lives(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.world.vault.catalogue.close()
+        self.databases.clear()
         shutil.rmtree(self.folder)
+
+    def make_databases(self) -> Databases:
+        return Files(blank_file(self.folder / "blank.db"))
 
     def pick(self, number: int) -> Life:
         return self.lives[number % len(self.lives)]
@@ -158,7 +162,7 @@ class Lives(RuleBasedStateMachine):
         disarm(self.world)
         recover_destructions(self.world.vault)
         copy_held_keys(self.world.vault)
-        last = self.world.rows("SELECT condemned_at FROM destructions ORDER BY frozen_at DESC, rowid DESC LIMIT 1")
+        last = self.world.rows("SELECT condemned_at FROM destructions ORDER BY frozen_at DESC LIMIT 1")
         count = self.world.value("SELECT COUNT(*) FROM destructions")
         if last and last[0][0] is not None and count > getattr(self, "counted", 0):
             self.die(cause)
@@ -199,7 +203,25 @@ class Lives(RuleBasedStateMachine):
             self.changed = False
 
 
+class LivesOnPostgresql(Lives):
+    server: ClassVar[Server]
+
+    def make_databases(self) -> Databases:
+        return OnServer(self.server)
+
+
 TestLives = Lives.TestCase
 TestLives.settings = settings(
     max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@pytest.fixture
+def server_for_lives(postgresql_with_blank: Server) -> None:
+    LivesOnPostgresql.server = postgresql_with_blank
+
+
+TestLivesOnPostgresql = pytest.mark.usefixtures("server_for_lives")(LivesOnPostgresql.TestCase)
+TestLivesOnPostgresql.settings = settings(
+    max_examples=4, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )

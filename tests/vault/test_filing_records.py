@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 
 from keystore import COHORT_SLOTS
+from tests.vault.databases import on_sqlite
 from tests.vault.world import World
 from vault import keyring
 from vault.access import Caller, ForbiddenError, Role, authenticate, create_token
@@ -218,6 +219,7 @@ def test_ids_and_receipts_are_random(quick_world: World) -> None:
     assert len({o.record_id[:3] for o in opened}) > 20
 
 
+@on_sqlite
 def test_no_receipt_is_kept_in_the_clear(quick_world: World) -> None:
     receipt = ask(quick_world).receipt
     quick_world.vault.catalogue.close()

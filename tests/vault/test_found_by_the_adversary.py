@@ -5,7 +5,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from tests.vault.databases import on_sqlite
 from tests.vault.world import World
 from vault.destruction import recover_destructions
 from vault.errors import DamagedError, DestructionRefusedError
@@ -27,6 +29,7 @@ def restore(world: World, backup: Path) -> None:
     shutil.copyfile(backup, world.folder / "home" / "catalogue.db")
 
 
+@on_sqlite
 @pytest.mark.parametrize("step", ["stage", "condemn"])
 def test_a_backup_from_the_middle_of_a_destruction_does_not_cost_the_living_master(
     world: World, tmp_path: Path, step: str
@@ -60,7 +63,7 @@ def test_exchanged_name_tags_do_not_give_the_wrong_document(quick_world: World) 
     (one, tag_one), (two, tag_two) = quick_world.rows("SELECT id, name_tag FROM documents")
     with quick_world.vault.catalogue.write() as tx:
         for document, tag in ((one, b"-" * 16), (two, tag_one), (one, tag_two)):
-            tx.exec_driver_sql("UPDATE documents SET name_tag = ? WHERE id = ?", (tag, document))
+            tx.execute(sa.text("UPDATE documents SET name_tag = :new WHERE id = :id"), {"new": tag, "id": document})
     for name in ("one", "two"):
         with pytest.raises(DamagedError):
             quick_world.fetch(record, name)

@@ -206,11 +206,11 @@ def test_a_condemned_record_cannot_be_held_not_even_past_the_code(quick_world: W
 
 def test_a_hold_that_fails_to_commit_does_not_exist(quick_world: World) -> None:
     record = quick_world.file()
-    quick_world.run("CREATE TRIGGER broken BEFORE INSERT ON hold_records BEGIN SELECT RAISE(ABORT, 'no'); END")
+    quick_world.run(*quick_world.databases.broken("hold_records"))
     with pytest.raises(RuleBrokenError):
         place_hold(quick_world.vault, [record.id], "d")
     assert quick_world.value("SELECT COUNT(*) FROM holds") == 0
-    quick_world.run("DROP TRIGGER broken")
+    quick_world.run(quick_world.databases.mended("hold_records"))
     quick_world.scrub()
     quick_world.assert_destroyed(record)
 

@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, settings
+from tests.vault.databases import Databases
 from tests.vault.world import START, World
 from vault.access import Role, authenticate, create_token
 from vault.clock import SimulatedClock
 from vault.destruction import recover_destructions
 from vault.holds import copy_held_keys, place_hold
-from vault.home import Founding, found_vault, open_vault
+from vault.home import Founding, Home, found_vault, open_vault
 
 STEPS = ("intent", "create master", "stage", "condemn", "fence", "destroy master", "record")
 
 
-def at_step(folder: Path, seaweedfs: str, operation: str, step: str) -> None:
+def at_step(folder: Path, seaweedfs: str, databases: Databases, operation: str, step: str) -> None:
     clock = SimulatedClock(START)
     founding = Founding(
         home=folder / "home",
@@ -33,11 +34,12 @@ def at_step(folder: Path, seaweedfs: str, operation: str, step: str) -> None:
         retention_months=24,
         access_key=ACCESS_KEY,
         secret_key=SECRET_KEY,
+        database=databases.unused(),
     )
     found_vault(founding, clock)
     with open_vault(folder / "home", clock) as vault:
         callers = [authenticate(vault, create_token(vault, role, role.value)) for role in (Role.CENTER, Role.REVIEWER)]
-        world = World(folder, vault, clock, callers[0], callers[1])
+        world = World(folder, vault, clock, callers[0], callers[1], databases, Home.at(folder / "home").database)
         due, held = world.file(), world.file()
         hold = place_hold(vault, [held.id], "d").hold_id
         world.advance(days=800)
@@ -74,11 +76,13 @@ def at_step(folder: Path, seaweedfs: str, operation: str, step: str) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_sweep_that_is_killed(tmp_path: Path, seaweedfs: str, step: str) -> None:
-    at_step(tmp_path / "vault", seaweedfs, "sweep", step)
+def test_a_sweep_that_is_killed(tmp_path: Path, seaweedfs: str, databases: Databases, step: str) -> None:
+    at_step(tmp_path / "vault", seaweedfs, databases, "sweep", step)
 
 
 @pytest.mark.parametrize("step", ["condemn", "fence", "record"])
 @pytest.mark.parametrize("operation", ["scrub", "release"])
-def test_a_scrub_or_release_that_is_killed(tmp_path: Path, seaweedfs: str, operation: str, step: str) -> None:
-    at_step(tmp_path / "vault", seaweedfs, operation, step)
+def test_a_scrub_or_release_that_is_killed(
+    tmp_path: Path, seaweedfs: str, databases: Databases, operation: str, step: str
+) -> None:
+    at_step(tmp_path / "vault", seaweedfs, databases, operation, step)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+import sqlalchemy as sa
 
 from keystore import SealBrokenError
 from tests.vault.memory_s3 import MemoryBucket
@@ -39,7 +40,7 @@ def test_a_read_is_noted_before_the_first_byte(world: World) -> None:
 
 def test_no_key_is_touched_when_the_read_cannot_be_noted(quick_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     record = quick_world.file()
-    quick_world.run("CREATE TRIGGER broken BEFORE INSERT ON reads BEGIN SELECT RAISE(ABORT, 'no'); END")
+    quick_world.run(*quick_world.databases.broken("reads"))
     fetched: list[object] = []
     monkeypatch.setattr(keyring, "record_key", lambda *args: fetched.append(args))
     for read in (
@@ -174,14 +175,21 @@ def test_swapped_sheets_and_slips_do_not_open(quick_world: World) -> None:
     slips = dict(quick_world.rows("SELECT record_id, slip FROM documents"))
     with quick_world.vault.catalogue.write() as tx:
         for here, there in ((first, second), (second, first)):
-            tx.exec_driver_sql("UPDATE records SET sheet = ? WHERE id = ?", (sheets[there.id], here.id))
+            tx.execute(
+                sa.text("UPDATE records SET sheet = :new WHERE id = :id"), {"new": sheets[there.id], "id": here.id}
+            )
     for record in (first, second):
         with pytest.raises(SealBrokenError):
             read_record(quick_world.vault, quick_world.reviewer, record.id, PURPOSE)
     with quick_world.vault.catalogue.write() as tx:
         for here, there in ((first, second), (second, first)):
-            tx.exec_driver_sql("UPDATE records SET sheet = ? WHERE id = ?", (sheets[here.id], here.id))
-            tx.exec_driver_sql("UPDATE documents SET slip = ? WHERE record_id = ?", (slips[there.id], here.id))
+            tx.execute(
+                sa.text("UPDATE records SET sheet = :new WHERE id = :id"), {"new": sheets[here.id], "id": here.id}
+            )
+            tx.execute(
+                sa.text("UPDATE documents SET slip = :new WHERE record_id = :id"),
+                {"new": slips[there.id], "id": here.id},
+            )
     for record in (first, second):
         with pytest.raises(SealBrokenError):
             quick_world.fetch(record)
@@ -194,7 +202,7 @@ def test_swapped_name_tags_do_not_open(quick_world: World) -> None:
     rows = quick_world.rows("SELECT id, slip FROM documents")
     with quick_world.vault.catalogue.write() as tx:
         for (here, _), (_, slip) in (rows, rows[::-1]):
-            tx.exec_driver_sql("UPDATE documents SET slip = ? WHERE id = ?", (slip, here))
+            tx.execute(sa.text("UPDATE documents SET slip = :new WHERE id = :id"), {"new": slip, "id": here})
     with pytest.raises(SealBrokenError):
         quick_world.fetch(record, "one")
 

@@ -337,7 +337,7 @@ def test_a_token_is_shown_once_and_kept_as_a_hash(quick_world: World) -> None:
         == hashlib.sha256(secret.encode()).digest()
     )
     quick_world.vault.catalogue.close()
-    stored = b"".join(p.read_bytes() for p in (quick_world.folder / "home").iterdir() if p.is_file())
+    stored = quick_world.catalogue_at_rest()
     assert caller.token_id.encode() in stored, "the control finds what is there"
     assert secret.encode() not in stored
     assert secret[:20].encode() not in stored

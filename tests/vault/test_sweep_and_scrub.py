@@ -404,7 +404,7 @@ def test_a_wrong_staging_is_refused_before_anything_dies(
     place_hold(quick_world.vault, [saved.id], "d")
     quick_world.advance(days=800)
     masters = quick_world.custodian.names()
-    version = quick_world.rows("SELECT tree, version FROM trees")
+    version = quick_world.rows("SELECT tree, version FROM trees ORDER BY tree")
     honest = keystore.stage
 
     def dishonest(vault_id: bytes, base: object, change: TreeChange, *rest: object, **named: object) -> StagedTree:
@@ -414,7 +414,7 @@ def test_a_wrong_staging_is_refused_before_anything_dies(
     with pytest.raises(DestructionRefusedError, match="before anything died"):
         quick_world.sweep()
     assert quick_world.custodian.names() == masters
-    assert quick_world.rows("SELECT tree, version FROM trees") == version
+    assert quick_world.rows("SELECT tree, version FROM trees ORDER BY tree") == version
     quick_world.assert_readable(saved, dead, other)
     quick_world.assert_two_masters()
     monkeypatch.undo()

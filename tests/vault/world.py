@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from keystore import KeystoreError, OpenTree, SealBrokenError, SealedPage, SealedRoot, Tree, slots_of
 from keystore.custodians import Custodian, FileCustodian
+from tests.vault.databases import Databases
 from vault import mirror
 from vault.access import Caller, Role, authenticate, create_token
 from vault.catalogue import Catalogue, keys
@@ -61,6 +62,8 @@ class World:
     clock: SimulatedClock
     center: Caller
     reviewer: Caller
+    databases: Databases
+    database: str
     records: list[Record] = field(default_factory=list)
 
     @property
@@ -151,29 +154,36 @@ class World:
     def value(self, query: str) -> Any:
         return self.rows(query)[0][0]
 
-    def run(self, statement: str) -> None:
+    def run(self, *statements: str) -> None:
         with self.vault.catalogue.write() as tx:
-            tx.execute(sa.text(statement))
+            for statement in statements:
+                tx.execute(sa.text(statement))
+
+    def catalogue_at_rest(self) -> bytes:
+        return self.databases.at_rest(self.database, self.folder / "home")
 
     def copy(self, folder: Path, bucket: Bucket) -> "World":
         """The same vault at rest in another place; the caller hands in the copy of the bucket."""
         self.vault.catalogue.close()
         folder.mkdir(parents=True)
-        shutil.copytree(self.folder / "home", folder / "home")
+        shutil.copytree(self.folder / "home", folder / "home", ignore=shutil.ignore_patterns("catalogue.db*"))
         shutil.copytree(self.folder / "keys", folder / "keys")
+        database = self.databases.copied(self.database, folder / "home")
         return World(
             folder,
-            open_world_vault(folder, self.vault.vault_id, bucket, self.clock),
+            open_world_vault(folder, self.vault.vault_id, bucket, self.clock, database),
             self.clock,
             self.center,
             self.reviewer,
+            self.databases,
+            database,
             [Record(r.id, r.applicant, dict(r.documents)) for r in self.records],
         )
 
     def restart(self) -> None:
         """As after the death of the process: everything that is only in memory is gone."""
         self.vault.catalogue.close()
-        self.vault = open_world_vault(self.folder, self.vault.vault_id, self.vault.bucket, self.clock)
+        self.vault = open_world_vault(self.folder, self.vault.vault_id, self.vault.bucket, self.clock, self.database)
 
 
 def upload(vault: Vault, caller: Caller, record_id: str, name: str, content: bytes, chunk: int = 65_536) -> Filed:
@@ -189,11 +199,11 @@ def upload(vault: Vault, caller: Caller, record_id: str, name: str, content: byt
         sending.abort()
 
 
-def open_world_vault(folder: Path, vault_id: bytes, bucket: Bucket, clock: SimulatedClock) -> Vault:
+def open_world_vault(folder: Path, vault_id: bytes, bucket: Bucket, clock: SimulatedClock, database: str) -> Vault:
     home = folder / "home"
     return Vault(
         vault_id,
-        Catalogue(home / "catalogue.db"),
+        Catalogue(database),
         bucket,
         Custody.of(FileCustodian(folder / "keys", away_from=home)),
         clock,
@@ -202,18 +212,18 @@ def open_world_vault(folder: Path, vault_id: bytes, bucket: Bucket, clock: Simul
     )
 
 
-def make_world(folder: Path, bucket: Bucket, blank: Path) -> World:
-    """Found a vault in `folder` over an empty bucket, from a migrated and empty catalogue."""
+def make_world(folder: Path, bucket: Bucket, databases: Databases) -> World:
+    """Found a vault in `folder` over an empty bucket and an empty catalogue."""
     home = folder / "home"
     home.mkdir(parents=True, mode=0o700)
-    shutil.copy(blank, home / "catalogue.db")
+    database = databases.new(home)
     clock = SimulatedClock(START)
-    vault = open_world_vault(folder, _RANDOM.randbytes(16), bucket, clock)
+    vault = open_world_vault(folder, _RANDOM.randbytes(16), bucket, clock, database)
     custodian = FileCustodian(folder / "keys", away_from=home)
     founding = Founding(home, "-", folder, "-", "-", custodian.uri, "America/New_York", 24)
     assert found_catalogue(vault, custodian, founding)
     callers = [authenticate(vault, create_token(vault, role, role.value)) for role in (Role.CENTER, Role.REVIEWER)]
-    return World(folder, vault, clock, callers[0], callers[1])
+    return World(folder, vault, clock, callers[0], callers[1], databases, database)
 
 
 @dataclass

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .engine import Catalogue, Transaction
+from .sqlite import sqlite_url
 
-__all__ = ["Catalogue", "Transaction"]
+__all__ = ["Catalogue", "Transaction", "sqlite_url"]

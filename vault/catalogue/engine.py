@@ -1,18 +1,15 @@
 """The catalogue: opens the database and hands out transactions.
 
-SQLite runs with WAL, `synchronous=FULL`, foreign keys and `secure_delete`; writers say `BEGIN IMMEDIATE`,
-because a deferred transaction that upgrades fails at once in spite of `busy_timeout`. This module is the
-one wall at which database errors become the domain's.
+What differs between databases stands in `sqlite` and `postgresql`, behind `Database`. This module is the one
+wall at which database errors become the domain's; each database says which of its errors means what.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Protocol
 
 import sqlalchemy as sa
 from alembic import command
@@ -20,13 +17,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from vault.errors import BusyError, CatalogueError, CatalogueFullError, HomeError, RuleBrokenError
+from vault.errors import BusyError, CatalogueError, HomeError, RuleBrokenError, VaultError
 
-__all__ = ["Catalogue", "Transaction"]
+from .postgresql import Postgresql
+from .sqlite import SCHEME, Sqlite
 
-BUSY_TIMEOUT_MS: Final = 10_000
-POOL_SIZE: Final = 48
-"""Connections kept: at least as many as there are request threads."""
+__all__ = ["Catalogue", "Database", "Transaction"]
 
 Transaction = sa.Connection
 """A connection inside a transaction; the queries of this package take it as their first argument."""
@@ -34,23 +30,42 @@ Transaction = sa.Connection
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
+class Database(Protocol):
+    """What a kind of database must do for the catalogue."""
+
+    @property
+    def readers(self) -> sa.Engine:
+        """Begins transactions that are snapshots: whatever others commit, they do not move."""
+
+    @property
+    def writers(self) -> sa.Engine:
+        """Begins transactions of which there is one at a time, and which see all earlier ones."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """See `Catalogue.alone`."""
+
+    def incarnation(self) -> str:
+        """See `Catalogue.incarnation`."""
+
+    def translated(self, error: sa.exc.DBAPIError) -> VaultError | None:
+        """What an error of this database means, or None when it is a mistake of ours."""
+
+
 class Catalogue:
     """The database of one vault."""
 
-    def __init__(self, path: Path) -> None:
-        """Open (or create, mode 0600) the SQLite file; the schema is made by `migrate`."""
-        self._path = path
-        if not path.exists():
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-        self._engine = sa.create_engine(
-            f"sqlite:///{path}",
-            pool_size=POOL_SIZE,
-            max_overflow=0,
-            connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
-        )
-        sa.event.listen(self._engine, "connect", _on_connect)
-        sa.event.listen(self._engine, "begin", _on_begin)
-        self._writer = self._engine.execution_options(shredvault_write=True)
+    def __init__(self, url: str) -> None:
+        """Take a database; nothing is connected before it is used.
+
+        Args:
+            url: `sqlite:////absolute/file`, which is created with mode 0600 if it is not there, or
+                `postgresql://host/database?…` as libpq understands it, without a password. The schema is made
+                by `migrate`.
+
+        Raises:
+            HomeError: the URL cannot be used.
+        """
+        self._database: Database = Sqlite(url) if url.startswith(SCHEME) else Postgresql(url)
 
     def migrate(self) -> None:
         """Bring the schema to this version's.
@@ -80,73 +95,67 @@ class Catalogue:
         Raises:
             CatalogueError: the database cannot be used now.
         """
-        with _translated(), self._engine.connect() as tx:
+        with self._wall(), self._database.readers.connect() as tx:
             yield tx
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """A transaction that excludes other writers; durable when the block ends without an error.
 
+        When the connection is lost at the end nobody knows whether it counts: callers can be repeated.
+
         Raises:
             CatalogueFullError: the disk is full or read-only.
             BusyError: another writer did not finish in time.
             CatalogueError: the database cannot be used now.
         """
-        with _translated(), self._writer.begin() as tx:
+        with self._wall(), self._database.writers.begin() as tx:
             yield tx
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Exclude others who say `alone` on other machines, as a lock on a file does on this one.
+
+        The lock is lost when its connection is: see docs/decisions/0008-postgresql.md for why that harms nobody.
+        SQLite is used from one machine only, and needs nothing here.
+
+        Raises:
+            BusyError: somebody else has it.
+            CatalogueError: the database cannot be used now.
+        """
+        with self._wall(), self._database.alone():
+            yield
+
+    def incarnation(self) -> str:
+        """Which history of the database this is: another one when a standby took over or a log backup was replayed.
+
+        A constant for SQLite, whose file says nothing about where it came from.
+
+        Raises:
+            CatalogueError: the database cannot be used now.
+        """
+        with self._wall():
+            return self._database.incarnation()
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self._database.readers.dispose()
 
-
-def _on_connect(connection: sqlite3.Connection, _: Any) -> None:
-    # Our own BEGIN, not the driver's.
-    connection.isolation_level = None
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "secure_delete=ON",
-        "temp_store=MEMORY",
-        "trusted_schema=OFF",
-        "cache_size=-16000",
-    ):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _on_begin(connection: sa.Connection) -> None:
-    write = connection.get_execution_options().get("shredvault_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
-_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_PRIMARY_CODE: Final = 0xFF
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sa.exc.OperationalError as error:
-        code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE
-        if code in _FULL:
-            message = "The disk under the catalogue is full or cannot be written."
-            raise CatalogueFullError(message) from error
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    @contextmanager
+    def _wall(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            known = self._database.translated(error)
+            if known is not None:
+                raise known from error
+            if isinstance(error, sa.exc.OperationalError):
+                message = "The catalogue cannot be used now."
+                raise CatalogueError(message) from error
+            if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
+                message = "The catalogue's rules forbid this change."
+                raise RuleBrokenError(message) from error
+            raise
+        except sa.exc.TimeoutError as error:
             message = "The catalogue is busy; try again."
             raise BusyError(message) from error
-        message = "The catalogue cannot be used now."
-        raise CatalogueError(message) from error
-    except sa.exc.IntegrityError as error:
-        message = "The catalogue's rules forbid this change."
-        raise RuleBrokenError(message) from error
-    except sa.exc.DatabaseError as error:
-        if getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE not in _DAMAGED:
-            raise
-        message = "The catalogue's file is damaged."
-        raise CatalogueError(message) from error
-    except sa.exc.TimeoutError as error:
-        message = "The catalogue is busy; try again."
-        raise BusyError(message) from error

@@ -22,11 +22,15 @@ _OF_RECORD = (
     .order_by(documents.c.id)
 )
 _COUNT = sa.select(sa.func.count()).where(documents.c.record_id == sa.bindparam("new_record_id")).scalar_subquery()
-_INSERT = sa.insert(documents).from_select(
-    [c.name for c in documents.c],
-    sa.select(*(sa.bindparam(f"new_{c.name}", type_=c.type) for c in documents.c)).where(
-        sa.bindparam("limit", type_=sa.Integer) > _COUNT
-    ),
+_INSERT = (
+    sa.insert(documents)
+    .from_select(
+        [c.name for c in documents.c],
+        sa.select(*(sa.bindparam(f"new_{c.name}", type_=c.type) for c in documents.c)).where(
+            sa.bindparam("limit", type_=sa.Integer) > _COUNT
+        ),
+    )
+    .returning(documents.c.id)
 )
 
 
@@ -73,4 +77,4 @@ def insert_document(
             "limit": limit,
         },
     )
-    return done.rowcount == 1
+    return done.scalar() is not None

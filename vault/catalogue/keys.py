@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from keystore import SealedPage, SealedRoot, StagedTree, Tree
 
 from .engine import Transaction
-from .schema import masters, roots, sealed_pages, tree_pages, trees
+from .schema import destructions, masters, roots, sealed_pages, tree_pages, trees
 
 __all__ = [
     "current_pages",
@@ -19,6 +19,7 @@ __all__ = [
     "custodian_address",
     "forget_staged",
     "forget_superseded",
+    "give_up_orphans",
     "live_bitmaps",
     "load_page",
     "load_root",
@@ -233,16 +234,35 @@ def master_destroyed(tx: Transaction, name: str, now: datetime) -> None:
 
 
 def orphan_masters(tx: Transaction) -> list[tuple[str, str]]:
-    """Masters that were planned, not destroyed, and stand over no current root: (name, custodian's address)."""
+    """Masters that were planned, not destroyed, and stand over no current root: (name, custodian's address).
+
+    The old master of a destruction that is not complete is none of them: it dies with that destruction.
+    """
     current = sa.select(roots.c.master).join(
         trees, (trees.c.tree == roots.c.tree) & (trees.c.version == roots.c.version)
     )
+    dying = sa.select(destructions.c.old_master).where(
+        destructions.c.old_master.is_not(None), destructions.c.completed_at.is_(None)
+    )
     rows = tx.execute(
         sa.select(masters.c.name, masters.c.custodian).where(
-            masters.c.destroyed_at.is_(None), masters.c.name.not_in(current)
+            masters.c.destroyed_at.is_(None), masters.c.name.not_in(current), masters.c.name.not_in(dying)
         )
     )
     return [(row.name, row.custodian) for row in rows]
+
+
+def give_up_orphans(tx: Transaction, now: datetime) -> list[tuple[str, str]]:
+    """Say that nothing more may be built on the orphan masters; return their names and custodians' addresses.
+
+    From then on no tree can go to a root under one of them, whoever staged it and believes to be alone.
+    """
+    orphans = orphan_masters(tx)
+    for name, _ in orphans:
+        tx.execute(
+            sa.update(masters).where(masters.c.name == name, masters.c.given_up_at.is_(None)).values(given_up_at=now)
+        )
+    return orphans
 
 
 def page_bytes(tx: Transaction, tree: Tree) -> int:

@@ -68,19 +68,19 @@ _KEY_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 vaults = sa.Table(
     "vaults",
     metadata,
-    sa.Column("only", sa.Integer, primary_key=True),
+    sa.Column("only", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("vault_id", sa.LargeBinary(16), nullable=False),
     sa.Column("founded_at", Instant, nullable=False),
     # How far the journal stands in the bucket, and the SHA-256 of the last ledger object.
     sa.Column("published", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("published_digest", sa.LargeBinary(32), nullable=False),
-    sa.CheckConstraint("only = 1", name="one_vault"),
+    sa.CheckConstraint('"only" = 1', name="one_vault"),
 )
 
 policies = sa.Table(
     "policies",
     metadata,
-    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("time_zone", sa.String(64), nullable=False),
     sa.Column("retention_months", sa.Integer, nullable=False),
     sa.Column("abandon_after_hours", sa.Integer, nullable=False),
@@ -97,6 +97,7 @@ masters = sa.Table(
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("custodian", sa.String(300), nullable=False),
     sa.Column("planned_at", Instant, nullable=False),
+    sa.Column("given_up_at", Instant),
     sa.Column("destroyed_at", Instant),
     sa.CheckConstraint("tree IN ('active', 'held')", name="tree"),
 )
@@ -302,7 +303,8 @@ destruction_lists = sa.Table(
 journal = sa.Table(
     "journal",
     metadata,
-    sa.Column("id", _KEY_NUMBER, primary_key=True),
+    # Given out by the writer, not by the database: without gaps, in the order of the commits.
+    sa.Column("id", _KEY_NUMBER, primary_key=True, autoincrement=False),
     sa.Column("at", Instant, nullable=False),
     sa.Column("event", sa.String(40), nullable=False),
     sa.Column("subject", sa.String(64), nullable=False),

@@ -1,25 +1,43 @@
-"""What may change in the tables of the first schema, as SQLite triggers; and the view of states."""
+"""What may change in the tables of the first schema, and the view of states: written once, for every database.
+
+Conditions are SQL that SQLite and PostgreSQL understand alike; `on_sqlite` and `on_postgresql` make triggers of them.
+"""
 
 from __future__ import annotations
 
-__all__ = ["STATEMENTS"]
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["RULES", "VIEW", "Count", "Forbid"]
 
 
-def _forbid(name: str, event: str, table: str, when: str, message: str) -> str:
-    condition = f"WHEN {when} " if when else ""
-    return f"CREATE TRIGGER {name} BEFORE {event} ON {table} {condition}BEGIN SELECT RAISE(ABORT, '{message}'); END"
+@dataclass(frozen=True, slots=True)
+class Forbid:
+    """A change of one row that is refused before it happens, always or under a condition on OLD and NEW."""
+
+    name: str
+    event: str
+    """`INSERT`, `DELETE`, `UPDATE` or `UPDATE OF column, column`."""
+    table: str
+    when: str
+    message: str
 
 
-def _bump(name: str, event: str, table: str, cohorts: str, when: str = "") -> str:
-    """Count every change that may matter to a frozen list, per cohort: the condemning transaction compares."""
-    condition = f"WHEN {when} " if when else ""
-    count = "UPDATE cohorts SET revision = revision + 1"
-    return f"CREATE TRIGGER {name} AFTER {event} ON {table} {condition}BEGIN {count} WHERE id IN ({cohorts}); END"
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Counts every change that may matter to a frozen list, per cohort: the condemning transaction compares."""
+
+    name: str
+    event: str
+    table: str
+    cohorts: str
+    """Numbers of the cohorts concerned: an expression on NEW, or a query."""
 
 
-_ACTIVE_HOLD = "FROM hold_records hr JOIN holds h ON h.id = hr.hold_id AND h.released_at IS NULL"
+_ACTIVE_HOLD: Final = "FROM hold_records hr JOIN holds h ON h.id = hr.hold_id AND h.released_at IS NULL"
+_ENDED: Final = "(m.given_up_at IS NOT NULL OR m.destroyed_at IS NOT NULL)"
 
-_VIEW = """
+VIEW: Final = """
 CREATE VIEW record_states AS
 SELECT r.id, r.cohort_id, r.slot,
        CASE WHEN d.id IS NULL THEN CASE WHEN r.completed_at IS NULL THEN 'receiving' ELSE 'retained' END
@@ -34,57 +52,63 @@ SELECT r.id, r.cohort_id, r.slot,
          ON d.id = COALESCE(r.condemned_by, CASE WHEN r.spared THEN NULL ELSE c.condemned_by END)
 """
 
-STATEMENTS = (
-    _VIEW,
+RULES: Final[tuple[Forbid | Count, ...]] = (
     *(
-        _forbid(f"{table}_stay", "DELETE", table, "", f"{table} are never deleted")
+        Forbid(f"{table}_stay", "DELETE", table, "", f"{table} are never deleted")
         for table in ("records", "cohorts", "destructions", "journal", "hold_records", "holds", "reads")
     ),
-    _forbid("journal_is_append_only", "UPDATE", "journal", "", "the journal is append-only"),
-    _forbid("reads_are_append_only", "UPDATE", "reads", "", "reads are append-only"),
-    _forbid(
+    Forbid("journal_is_append_only", "UPDATE", "journal", "", "the journal is append-only"),
+    Forbid(
+        "journal_has_no_gaps",
+        "INSERT",
+        "journal",
+        "NEW.id <> (SELECT COALESCE(MAX(id), 0) + 1 FROM journal)",
+        "journal entries are numbered without gaps, in the order of their commits",
+    ),
+    Forbid("reads_are_append_only", "UPDATE", "reads", "", "reads are append-only"),
+    Forbid(
         "records_enter_open_cohorts",
         "INSERT",
         "records",
         "NOT EXISTS (SELECT 1 FROM cohorts WHERE id = NEW.cohort_id AND closed_at IS NULL AND NEW.slot < next_slot)",
         "a record needs a slot given out by an open cohort",
     ),
-    _forbid(
+    Forbid(
         "records_keep_their_place",
         "UPDATE OF id, cohort_id, slot, policy_version, opened_at",
         "records",
         "",
         "a record keeps its id, slot and policy",
     ),
-    _forbid(
+    Forbid(
         "records_are_completed_once",
         "UPDATE OF completed_at",
         "records",
         "OLD.completed_at IS NOT NULL OR (SELECT state FROM record_states WHERE id = OLD.id) <> 'receiving'",
         "the retention clock starts once",
     ),
-    _forbid(
+    Forbid(
         "records_are_condemned_once",
         "UPDATE OF condemned_by",
         "records",
         "(SELECT state FROM record_states WHERE id = OLD.id) NOT IN ('receiving', 'retained')",
         "a condemned record stays condemned",
     ),
-    _forbid(
+    Forbid(
         "held_records_are_not_condemned",
         "UPDATE OF condemned_by",
         "records",
         f"NEW.condemned_by IS NOT NULL AND EXISTS (SELECT 1 {_ACTIVE_HOLD} WHERE hr.record_id = OLD.id)",
         "a held record cannot be condemned",
     ),
-    _forbid(
+    Forbid(
         "records_are_spared_before_their_cohort_is_condemned",
         "UPDATE OF spared",
         "records",
         "OLD.spared OR EXISTS (SELECT 1 FROM cohorts WHERE id = OLD.cohort_id AND condemned_by IS NOT NULL)",
         "a record is spared once, before its cohort is condemned",
     ),
-    _forbid(
+    Forbid(
         "only_destroyed_records_are_reclaimed",
         "UPDATE OF reclaimed",
         "records",
@@ -92,7 +116,7 @@ STATEMENTS = (
         "WHERE s.id = OLD.id AND d.completed_at IS NOT NULL)",
         "only destroyed records are reclaimed",
     ),
-    _forbid(
+    Forbid(
         "documents_go_with_their_record",
         "DELETE",
         "documents",
@@ -100,28 +124,28 @@ STATEMENTS = (
         "WHERE s.id = OLD.record_id AND d.completed_at IS NOT NULL)",
         "documents are removed only after their record was destroyed",
     ),
-    _forbid(
+    Forbid(
         "documents_enter_receiving_records",
         "INSERT",
         "documents",
         "(SELECT state FROM record_states WHERE id = NEW.record_id) <> 'receiving'",
         "only a receiving record takes documents",
     ),
-    _forbid(
+    Forbid(
         "cohorts_close_once",
         "UPDATE OF closed_at, next_slot",
         "cohorts",
         "OLD.closed_at IS NOT NULL OR NEW.next_slot < OLD.next_slot",
         "a closed cohort stays closed and slots are used once",
     ),
-    _forbid(
+    Forbid(
         "cohorts_are_condemned_once",
         "UPDATE OF condemned_by",
         "cohorts",
         "OLD.condemned_by IS NOT NULL",
         "a condemned cohort stays condemned",
     ),
-    _forbid(
+    Forbid(
         "cohorts_with_held_records_are_not_condemned",
         "UPDATE OF condemned_by",
         "cohorts",
@@ -129,7 +153,7 @@ STATEMENTS = (
         "WHERE hr.cohort_id = OLD.id AND NOT r.spared)",
         "a held record cannot be condemned",
     ),
-    _forbid(
+    Forbid(
         "holds_protect_living_records",
         "INSERT",
         "hold_records",
@@ -137,39 +161,62 @@ STATEMENTS = (
         "OR NEW.cohort_id <> (SELECT cohort_id FROM records WHERE id = NEW.record_id)",
         "only a living record can be held",
     ),
-    _forbid(
+    Forbid(
         "holds_are_released_once",
         "UPDATE",
         "holds",
         "OLD.released_at IS NOT NULL OR NEW.id <> OLD.id",
         "a hold is released once",
     ),
-    _forbid(
+    Forbid(
         "trees_go_forward",
         "UPDATE OF version",
         "trees",
         "NEW.version <= OLD.version",
         "a tree never goes back",
     ),
-    _forbid(
+    Forbid(
         "masters_die_once",
         "UPDATE OF destroyed_at",
         "masters",
         "OLD.destroyed_at IS NOT NULL",
         "a destroyed master stays destroyed",
     ),
-    _forbid(
+    Forbid(
+        "masters_in_use_are_not_given_up",
+        "UPDATE OF given_up_at",
+        "masters",
+        "OLD.given_up_at IS NOT NULL OR EXISTS (SELECT 1 FROM roots r "
+        "JOIN trees t ON t.tree = r.tree AND t.version = r.version WHERE r.master = OLD.name)",
+        "a master is given up once, and never while its tree is in use",
+    ),
+    Forbid(
+        "roots_stand_under_living_masters",
+        "INSERT",
+        "roots",
+        f"EXISTS (SELECT 1 FROM masters m WHERE m.name = NEW.master AND {_ENDED})",
+        "nothing is built on a master that was given up",
+    ),
+    Forbid(
+        "trees_go_to_living_roots",
+        "UPDATE OF version",
+        "trees",
+        "NOT EXISTS (SELECT 1 FROM roots r JOIN masters m ON m.name = r.master "
+        f"WHERE r.tree = NEW.tree AND r.version = NEW.version AND NOT ({_ENDED}))",
+        "a tree goes only to a root whose master lives",
+    ),
+    Forbid(
         "destructions_are_carried_out",
         "UPDATE OF condemned_at, fenced_at, completed_at, abandoned_at",
         "destructions",
         "OLD.completed_at IS NOT NULL OR OLD.abandoned_at IS NOT NULL "
-        "OR (OLD.condemned_at IS NOT NULL AND NEW.condemned_at IS NOT OLD.condemned_at)",
+        "OR (OLD.condemned_at IS NOT NULL AND (NEW.condemned_at IS NULL OR NEW.condemned_at <> OLD.condemned_at))",
         "the steps of a destruction are taken once",
     ),
-    _bump("cohort_counts_filing", "INSERT", "records", "NEW.cohort_id"),
-    _bump("cohort_counts_changes", "UPDATE OF completed_at, condemned_by, spared", "records", "NEW.cohort_id"),
-    _bump("cohort_counts_holds", "INSERT", "hold_records", "NEW.cohort_id"),
-    _bump(
+    Count("cohort_counts_filing", "INSERT", "records", "NEW.cohort_id"),
+    Count("cohort_counts_changes", "UPDATE OF completed_at, condemned_by, spared", "records", "NEW.cohort_id"),
+    Count("cohort_counts_holds", "INSERT", "hold_records", "NEW.cohort_id"),
+    Count(
         "cohort_counts_releases",
         "UPDATE OF released_at",
         "holds",

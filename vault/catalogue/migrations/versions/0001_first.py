@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from vault.catalogue.migrations.rules import STATEMENTS
+from vault.catalogue.migrations import on_postgresql, on_sqlite
+from vault.catalogue.migrations.rules import RULES, VIEW, Forbid
 
 revision = "0001"
 down_revision = None
@@ -33,7 +34,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "journal",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("event", sa.String(length=40), nullable=False),
         sa.Column("subject", sa.String(length=64), nullable=False),
@@ -47,6 +48,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("custodian", sa.String(length=300), nullable=False),
         sa.Column("planned_at", sa.BigInteger(), nullable=False),
+        sa.Column("given_up_at", sa.BigInteger(), nullable=True),
         sa.Column("destroyed_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("tree IN ('active', 'held')", name=op.f("ck_masters_tree")),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_masters")),
@@ -61,7 +63,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "policies",
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("time_zone", sa.String(length=64), nullable=False),
         sa.Column("retention_months", sa.Integer(), nullable=False),
         sa.Column("abandon_after_hours", sa.Integer(), nullable=False),
@@ -79,12 +81,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "vaults",
-        sa.Column("only", sa.Integer(), nullable=False),
+        sa.Column("only", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("vault_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("founded_at", sa.BigInteger(), nullable=False),
         sa.Column("published", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("published_digest", sa.LargeBinary(length=32), nullable=False),
-        sa.CheckConstraint("only = 1", name=op.f("ck_vaults_one_vault")),
+        sa.CheckConstraint('"only" = 1', name=op.f("ck_vaults_one_vault")),
         sa.PrimaryKeyConstraint("only", name=op.f("pk_vaults")),
     )
     op.create_table(
@@ -202,9 +204,9 @@ def upgrade() -> None:
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
         sa.Column("completed_at", sa.BigInteger(), nullable=True),
         sa.Column("due_on", sa.Date(), nullable=True),
-        sa.Column("spared", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("spared", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("condemned_by", sa.String(length=26), nullable=True),
-        sa.Column("reclaimed", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("reclaimed", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("opened_by", sa.String(length=26), nullable=True),
         sa.Column("idempotency_hash", sa.LargeBinary(length=32), nullable=True),
         sa.Column("body_tag", sa.LargeBinary(length=32), nullable=True),
@@ -237,7 +239,7 @@ def upgrade() -> None:
         ["opened_at"],
         unique=False,
         sqlite_where=sa.text("completed_at IS NULL AND reclaimed = 0"),
-        postgresql_where=sa.text("completed_at IS NULL AND reclaimed = 0"),
+        postgresql_where=sa.text("completed_at IS NULL AND NOT reclaimed"),
     )
     op.create_table(
         "documents",
@@ -277,5 +279,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reads")),
     )
 
-    for statement in STATEMENTS:
-        op.execute(sa.text(statement))
+    op.execute(VIEW)
+    if op.get_bind().dialect.name == "sqlite":
+        for rule in RULES:
+            op.execute(on_sqlite.trigger(rule))
+    else:
+        schema = op.get_bind().execute(sa.text("SELECT quote_ident(current_schema())")).scalar_one()
+        for rule in RULES:
+            for statement in on_postgresql.triggers(rule, schema):
+                op.execute(statement)
+            if isinstance(rule, Forbid) and rule.event == "DELETE":
+                for statement in on_postgresql.truncation(rule, schema):
+                    op.execute(statement)
