@@ -18,7 +18,8 @@ from vault.home import open_vault
 from vault.retention import Cause
 
 RECORD_KEYS = {
-    "format", "id", "kind", "authority", "list_root", "counts", "times", "masters", "observed", "cannot_prove", "path",
+    "format", "id", "kind", "authority", "list_root", "counts", "times", "reclaim", "masters", "observed",
+    "cannot_prove", "path",
 }  # fmt: skip
 
 

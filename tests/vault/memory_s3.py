@@ -81,12 +81,12 @@ class MemoryS3:
         return {"ResponseMetadata": {"HTTPHeaders": {"date": format_datetime(self.now(), usegmt=True)}}}
 
     def get_object_legal_hold(self, **request: Any) -> dict[str, Any]:
-        if self._lock(request) is not None or (request["Key"], request["VersionId"]) not in self.locks:
+        if self._retention(request) is not None or (request["Key"], request["VersionId"]) not in self.locks:
             raise refused("NoSuchObjectLockConfiguration", 404)
         return {"LegalHold": {"Status": "ON"}}
 
     def get_object_retention(self, **request: Any) -> dict[str, Any]:
-        until = self._lock(request)
+        until = self._retention(request)
         if until is None:
             raise refused("NoSuchObjectLockConfiguration", 404)
         return {"Retention": {"Mode": "COMPLIANCE", "RetainUntilDate": until}}
@@ -195,7 +195,7 @@ class MemoryS3:
         if self.default_retention is not None and "ContentMD5" not in request:
             raise refused("InvalidRequest", 400)
 
-    def _lock(self, request: dict[str, Any]) -> datetime | None:
+    def _retention(self, request: dict[str, Any]) -> datetime | None:
         return self.locks.get((request["Key"], request["VersionId"]))
 
     def _is_locked(self, name: str, version: str) -> bool:

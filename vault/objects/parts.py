@@ -67,8 +67,9 @@ class PartedUpload:
         A store that cannot make this conditional is asked beforehand whether the name is taken, which somebody may
         do between the two.
 
-        Raises: as `add`; ObjectExists when `if_absent` and the name is taken. After
-        ObjectStoreUnavailable or ObjectNotFound the object may exist: an answer may have been lost on the way. Upload again under a new name and delete this one.
+        Raises: as `add`; ObjectExists when `if_absent` and the name is taken. After ObjectStoreUnavailable or
+        ObjectNotFound the object may exist: an answer may have been lost on the way. Upload again under a new name
+        and delete this one.
         """
         self._must_be_running()
         if not self._parts:
