@@ -81,11 +81,17 @@ class MemoryS3:
         return {"ResponseMetadata": {"HTTPHeaders": {"date": format_datetime(self.now(), usegmt=True)}}}
 
     def get_object_legal_hold(self, **request: Any) -> dict[str, Any]:
+        return self._call("get_object_legal_hold", lambda: self._legal_hold(request))
+
+    def get_object_retention(self, **request: Any) -> dict[str, Any]:
+        return self._call("get_object_retention", lambda: self._retained(request))
+
+    def _legal_hold(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._retention(request) is not None or (request["Key"], request["VersionId"]) not in self.locks:
             raise refused("NoSuchObjectLockConfiguration", 404)
         return {"LegalHold": {"Status": "ON"}}
 
-    def get_object_retention(self, **request: Any) -> dict[str, Any]:
+    def _retained(self, request: dict[str, Any]) -> dict[str, Any]:
         until = self._retention(request)
         if until is None:
             raise refused("NoSuchObjectLockConfiguration", 404)
@@ -161,7 +167,8 @@ class MemoryS3:
         return self._call("delete_objects", delete)
 
     def get_paginator(self, operation_name: str) -> "_Pages":
-        return _Pages(getattr(self, f"_{operation_name}"))
+        listing: Callable[[str], dict[str, Any]] = getattr(self, f"_{operation_name}")
+        return _Pages(lambda prefix: self._call(operation_name, lambda: listing(prefix)))
 
     def close(self) -> None:
         pass

@@ -271,16 +271,21 @@ class Bucket:
         targets = [{"Key": v.name, "VersionId": v.version_id} for v in versions]
         with wall():
             answer = self._s3.delete_objects(Bucket=self._name, Delete={"Objects": targets, "Quiet": True})
-        asked = {version[:2]: version for version in versions}
-        refused = []
+        refused: set[Version] = set()
         for failure in answer.get("Errors", ()):
             code = str(failure.get("Code", ""))
             error: ObjectStoreError = refusal(code, status=0)
             if code in LOCK_CODES:
-                refused.append(asked[failure["Key"], failure.get("VersionId") or "null"])
+                # Where the store does not say which version it means, those that are still there are meant.
+                meant = (
+                    {failure["VersionId"]}
+                    if failure.get("VersionId")
+                    else {v.version_id for v in self._versions_of(failure["Key"])}
+                )
+                refused |= {v for v in versions if v.name == failure["Key"] and v.version_id in meant}
             elif not isinstance(error, ObjectNotFound):
                 raise error
-        return refused
+        return list(refused)
 
     def _locks(self, threads: ThreadPoolExecutor, refused: list[Version]) -> list[Locked]:
         """The locks on versions that could not be deleted. Raises: ObjectStoreDenied when one has none."""
