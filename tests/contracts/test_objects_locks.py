@@ -3,8 +3,10 @@
 moto cannot be asked for a version's retention (it answers 500), so retentions are tried on the server only.
 """
 
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -247,6 +249,34 @@ def test_parts_become_an_object_only_where_there_is_none(versioned: Bucket) -> N
     assert versioned.get("keystore/a", limit=10) == b"first"
     assert len(there(versioned)) == 1
     assert list(versioned.unfinished("")) == []
+
+
+def test_of_racing_completions_at_most_one_wins(real_store: ObjectStore) -> None:
+    bucket = real_store.bucket()
+    bucket.ensure()
+    for round_number in range(3):
+        name, start, won = f"keystore/{round_number}", threading.Barrier(2), list[bytes]()
+
+        def create(body: bytes, name: str = name, start: threading.Barrier = start, won: list[bytes] = won) -> None:
+            with bucket.start_parts(name) as upload:
+                upload.add(body)
+                start.wait(10)
+                with suppress(ObjectExists):
+                    upload.complete(if_absent=True)
+                    won.append(body)
+
+        threads = [threading.Thread(target=create, args=(b"body %d" % n,)) for n in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert len(won) <= 1
+        assert len(list(bucket.versions(name))) == len(won)
+        if not won:  # each saw the other and took its own back: the name is free again
+            won = []
+            create(b"alone", name, threading.Barrier(1), won)
+        assert [bucket.get(name, limit=100)] == won
+    assert list(bucket.unfinished("")) == []
 
 
 def test_a_store_that_cannot_do_that_is_asked_beforehand() -> None:

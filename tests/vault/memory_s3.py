@@ -225,7 +225,7 @@ class MemoryS3:
         if self.default_retention is not None:
             self.locks[name, version] = self.now() + self.default_retention
         self.ever.add((name, content))
-        return {}
+        return {"VersionId": version}
 
     def _call(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         self.around(name, "before")

@@ -144,13 +144,6 @@ class Bucket:
             answer = self._s3.head_bucket(Bucket=self._name)
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
-    def names_older_than(self, prefix: str, moment: datetime) -> Iterator[str]:
-        """Names of the current objects that begin with `prefix` and were stored before `moment` (the store's clock)."""
-        for page in self._pages("list_objects_v2", prefix):
-            for entry in page.get("Contents", ()):
-                if entry["LastModified"] < moment:
-                    yield entry["Key"]
-
     def versions(self, prefix: str) -> Iterator[Version]:
         """Every version and every delete marker of every name that begins with `prefix`."""
         for page in self._pages("list_object_versions", prefix):

@@ -64,8 +64,10 @@ class PartedUpload:
     def complete(self, *, if_absent: bool = False) -> None:
         """Make the object out of its parts. With `if_absent` sent once, as `Bucket.put`.
 
-        A store that cannot make this conditional is asked beforehand whether the name is taken, which somebody may
-        do between the two.
+        A store that cannot make this conditional is asked beforehand whether the name is taken. SeaweedFS and such a
+        store can let two in that complete at once; so whoever then finds another version beside its own takes its
+        own back. Both may, so a name can stay free; it never stands for two objects that both count. Without
+        versions of objects that is not seen.
 
         Raises: as `add`; ObjectExists when `if_absent` and the name is taken. After ObjectStoreUnavailable or
         ObjectNotFound the object may exist: an answer may have been lost on the way. Upload again under a new name
@@ -91,17 +93,35 @@ class PartedUpload:
         self._over = True
 
     def _complete_if_absent(self, request: dict[str, object]) -> None:
+        message = "An object of this name is already in the bucket."
+        place = {"Bucket": request["Bucket"], "Key": request["Key"]}
         try:
             with wall():
-                self._s3_once.complete_multipart_upload(**request, IfNoneMatch="*")
+                answer = self._s3_once.complete_multipart_upload(**request, IfNoneMatch="*")
         except ObjectStoreUnable:
             with suppress(ObjectNotFound):
                 with wall():
-                    self._s3.head_object(Bucket=request["Bucket"], Key=request["Key"])
-                message = "An object of this name is already in the bucket."
+                    self._s3.head_object(**place)
                 raise ObjectExists(message) from None
             with wall():
-                self._s3_once.complete_multipart_upload(**request)
+                answer = self._s3_once.complete_multipart_upload(**request)
+        ours = answer.get("VersionId")
+        if ours and self._has_rival(place, ours):
+            # This very version, so that no marker is left and the other is current again.
+            with wall():
+                self._s3.delete_object(**place, VersionId=ours)
+            self._over = True
+            raise ObjectExists(message)
+
+    def _has_rival(self, place: dict[str, object], ours: str) -> bool:
+        with wall():
+            pages = list(
+                self._s3.get_paginator("list_object_versions").paginate(Bucket=place["Bucket"], Prefix=place["Key"])
+            )
+        # What lies under a delete marker was there before and does not count.
+        here = [entry for page in pages for entry in page.get("Versions", ()) if entry["Key"] == place["Key"]]
+        markers = [entry for page in pages for entry in page.get("DeleteMarkers", ()) if entry["Key"] == place["Key"]]
+        return not markers and any(entry["VersionId"] != ours for entry in here)
 
     def __enter__(self) -> Self:
         return self
