@@ -246,5 +246,6 @@ def _discard_orphans(vault: Vault) -> int:
             litter = keys.forget_staged(tx, name)
             keys.master_destroyed(tx, name, vault.clock.now())
             note(tx, vault.clock.now(), "unused master discarded", name)
-        vault.bucket.delete_every_version(mirror.pack_name(tree, version) for tree, version in litter)
+        # What a lock retains goes with the next reclaim: it is older than the current version then.
+        vault.bucket.delete_unlocked(mirror.pack_name(tree, version) for tree, version in litter)
     return len(orphans)

@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Final
 
 from keystore import MAX_COHORTS, SealBrokenError, SealedPage, SealedRoot, StagedTree, Tree
 
-from .objects import PUT_BYTES_MAX, Bucket, ObjectExists, ObjectNotFound
+from .objects import PUT_BYTES_MAX, Bucket
 
 __all__ = ["PREFIX", "pack", "pack_name", "read_back", "unpack", "write"]
 
@@ -129,14 +128,10 @@ def write(bucket: Bucket, vault_id: bytes, staged: StagedTree, carried: Mapping[
     if len(blob) <= PUT_BYTES_MAX:
         bucket.put(name, blob, if_absent=True)
         return len(blob)
-    with suppress(ObjectNotFound):
-        bucket.size(name)
-        message = "A pack of this version is in the bucket already."
-        raise ObjectExists(message)
     with memoryview(blob) as view, bucket.start_parts(name) as upload:
         for start in range(0, len(blob), PUT_BYTES_MAX):
             upload.add(view[start : start + PUT_BYTES_MAX])
-        upload.complete()
+        upload.complete(if_absent=True)
     return len(blob)
 
 

@@ -1,60 +1,83 @@
 """Step 8: reclaim the space of what was destroyed. Slow, resumable, and no part of the promise.
 
 The documents are unrecoverable before this begins. What stays of a record is its random id, its place on
-a list, and times.
+a list, and times; and, where the bucket has object lock, the sealed objects that it retains, each noted with its
+date and deleted by a later run.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final, TypeAlias
 
 import sqlalchemy as sa
 
-from keystore import Tree
+from keystore import Tree, slots_of
 
 from . import mirror
-from .catalogue import keys
-from .catalogue.destructions import Destruction, unreclaimed, update
-from .catalogue.schema import cohorts, documents, records, tree_pages, trees
+from .catalogue import Transaction, keys
+from .catalogue.destructions import Destruction, load, unreclaimed, update
+from .catalogue.locked import locked_names, replace, to_try
+from .catalogue.schema import cohorts, documents, records, sealed_pages, tree_pages, trees
 from .context import Vault, note
 from .destruction import require_newest
-from .filing import manifest_name
-from .ids import RecordId
+from .errors import DestructionRefusedError
+from .filing import MANIFEST_PREFIX, manifest_name
+from .ids import RecordId, is_id
+from .objects import ObjectNotFound
 from .uploads import DOCUMENT_PREFIX
 
 __all__ = ["reclaim", "sweep_litter"]
 
 _BATCH: Final = 500
+_MANIFEST_LIMIT_BYTES: Final = 1024**2
 _LITTER_AGE: Final = timedelta(hours=24)
-"""Objects that no record names are deleted when they are older: an upload in flight is younger."""
+"""What no record names is deleted when it is older: an upload or a completion in flight is younger."""
 
 Counter = Callable[[int], None]
+Owners: TypeAlias = dict[str, str | None]
+"""Object names, and the destruction that each belongs to; None for litter."""
 
 
-def reclaim(vault: Vault, reclaimed: Counter = lambda _: None) -> int:
+def reclaim(vault: Vault, reclaimed: Counter = lambda _: None, *, every_lock: bool = False) -> int:
     """Delete documents, manifests and sealed sheets of destroyed records, every version; return how many records.
 
-    May be cut off anywhere and run again.
+    May be cut off anywhere and run again. What object lock retains is noted, and tried again when its date has
+    come; with `every_lock` whatever its date, since somebody may have shortened it.
 
     Raises:
-        ObjectStoreError: the object store failed; run it again.
+        ObjectStoreError: the object store failed, or does not allow us to delete; run it again.
     """
     total = 0
+    _try_locked(vault, every_lock=every_lock)
     with vault.catalogue.read() as tx:
         pending = unreclaimed(tx)
     for destruction in pending:
-        for batch in _batches(vault, destruction):
-            _reclaim_batch(vault, batch)
-            total += len(batch)
-            reclaimed(len(batch))
-        _forget_keys(vault, destruction.tree)
-        now = vault.clock.now()
-        with vault.catalogue.write() as tx:
+        if destruction.freed_at is None:
+            for batch in _batches(vault, destruction):
+                _reclaim_batch(vault, destruction, batch)
+                total += len(batch)
+                reclaimed(len(batch))
+            _forget_keys(vault, destruction)
+        _note_progress(vault, destruction)
+    return total
+
+
+def _note_progress(vault: Vault, destruction: Destruction) -> None:
+    """Reclaimed, or reclaimed but for what is locked."""
+    now = vault.clock.now()
+    with vault.catalogue.write() as tx:
+        left = load(tx, destruction.id).locked
+        if destruction.freed_at is None:
+            update(tx, destruction.id, freed_at=now)
+            if left.count:
+                note(tx, now, "reclaimed except locked", destruction.id, {"locked": left.count})
+        if not left.count:
             update(tx, destruction.id, reclaimed_at=now)
             note(tx, now, "reclaimed", destruction.id)
-    return total
 
 
 def _batches(vault: Vault, destruction: Destruction) -> Iterator[list[str]]:
@@ -74,12 +97,13 @@ def _batches(vault: Vault, destruction: Destruction) -> Iterator[list[str]]:
         yield batch
 
 
-def _reclaim_batch(vault: Vault, batch: list[str]) -> None:
+def _reclaim_batch(vault: Vault, destruction: Destruction, batch: list[str]) -> None:
     with vault.catalogue.read() as tx:
         objects = list(tx.execute(sa.select(documents.c.object_name).where(documents.c.record_id.in_(batch))).scalars())
     names = objects + [manifest_name(RecordId(record_id)) for record_id in batch]
-    vault.bucket.delete_every_version(names)
-    with vault.catalogue.write() as tx:
+
+    def bare(tx: Transaction) -> None:
+        # What is locked is known by its row in `locked_objects` from here on.
         tx.execute(sa.delete(documents).where(documents.c.record_id.in_(batch)))
         tx.execute(
             sa.update(records)
@@ -95,9 +119,12 @@ def _reclaim_batch(vault: Vault, batch: list[str]) -> None:
             )
         )
 
+    _delete(vault, dict.fromkeys(names, destruction.id), bare)
 
-def _forget_keys(vault: Vault, tree: Tree) -> None:
+
+def _forget_keys(vault: Vault, destruction: Destruction) -> None:
     """Remove superseded key pages from the catalogue and their packs from the bucket: all closed already."""
+    tree = destruction.tree
     with vault.catalogue.write() as tx:
         keys.forget_superseded(tx, tree)
         current = tx.execute(sa.select(trees.c.version).where(trees.c.tree == tree)).scalar_one()
@@ -105,14 +132,60 @@ def _forget_keys(vault: Vault, tree: Tree) -> None:
     needed.add(current)
     keep = {mirror.pack_name(tree, version) for version in needed}
     last = mirror.pack_name(tree, current)
-    old = [name for name in vault.bucket.names(f"{mirror.PREFIX}{tree}/") if name < last and name not in keep]
-    vault.bucket.delete_every_version(old)
+    prefix = f"{mirror.PREFIX}{tree}/"
+    # Also those that are there only as an older version under somebody's delete marker, or as parts of an upload.
+    there = {version.name for version in vault.bucket.versions(prefix)}
+    there |= {upload.name for upload in vault.bucket.unfinished(prefix)}
+    old = sorted(name for name in there if name < last and name not in keep)
+    for start in range(0, len(old), _BATCH):
+        batch = old[start : start + _BATCH]
+        with vault.catalogue.read() as tx:
+            batch = sorted(set(batch) - locked_names(tx, batch))
+        _delete(vault, dict.fromkeys(batch, destruction.id))
+
+
+def _try_locked(vault: Vault, *, every_lock: bool) -> None:
+    """Delete what was locked and may be free by now."""
+    with vault.catalogue.read() as tx:
+        batch = to_try(tx, None, after="", limit=1)
+    if not batch:
+        return
+    # The store's clock decides when a retention is over.
+    now = None if every_lock else vault.bucket.now()
+    after = ""
+    while True:
+        with vault.catalogue.read() as tx:
+            batch = to_try(tx, now, after=after, limit=_BATCH)
+        if not batch:
+            return
+        _delete(vault, batch)
+        after = list(batch)[-1]
+
+
+def _delete(vault: Vault, owners: Owners, commit: Callable[[Transaction], None] = lambda _: None) -> int:
+    """Delete all that stands under some names, at most a few hundred; how many of them are gone altogether.
+
+    What is locked is noted for the destruction that owns the name, in the transaction of `commit`.
+    """
+    if owners:
+        # Uploads first: one that is completed meanwhile is a version, and is found as such.
+        vault.bucket.abort_unfinished("", older_than=None, names=owners)
+    locked = vault.bucket.delete_unlocked(owners).locked
+    with vault.catalogue.write() as tx:
+        commit(tx)
+        replace(tx, owners, locked, owners)
+    return len(owners) - len({lock.name for lock in locked})
+
+
+# --- what no destruction owns -------------------------------------------------------------------------
 
 
 def sweep_litter(vault: Vault) -> int:
-    """Delete what broken uploads left: unfinished parts, and documents that no record names; return how many.
+    """Delete what broken uploads and late completions left; return how many.
 
-    All of it is sealed under keys of living records, and dies with them in any case.
+    That is: unfinished parts, documents that no record names, and manifests of records that were reclaimed already,
+    all of them a day old by the store's clock. Documents and parts are sealed under keys of living records, and die
+    with them in any case; the manifests are sealed under dead ones.
 
     Raises:
         DestructionRefusedError: the catalogue is older than the bucket, so what it does not know is no litter.
@@ -120,11 +193,87 @@ def sweep_litter(vault: Vault) -> int:
     require_newest(vault)
     # By the store's clock, which has dated the objects: ours may be far ahead of it.
     before = min(vault.bucket.now(), vault.clock.now()) - _LITTER_AGE
-    count = vault.bucket.abort_unfinished(DOCUMENT_PREFIX, older_than=before)
-    for name in list(vault.bucket.names_older_than(DOCUMENT_PREFIX, before)):
-        with vault.catalogue.read() as tx:
-            known = tx.execute(sa.select(documents.c.id).where(documents.c.object_name == name)).scalar()
-        if known is None:
-            vault.bucket.delete_every_version([name])
-            count += 1
+    manifests = _chosen(vault, MANIFEST_PREFIX, _doubtful_manifests)
+    found = {name: stored for name, stored in manifests.items() if _opens_nothing(vault, name)}
+    found |= _chosen(vault, DOCUMENT_PREFIX, _unnamed_documents)
+    litter = [name for name, stored in found.items() if stored < before]
+    count = sum(
+        vault.bucket.abort_unfinished(prefix, older_than=before)
+        for prefix in (DOCUMENT_PREFIX, MANIFEST_PREFIX, mirror.PREFIX)
+    )
+    for start in range(0, len(litter), _BATCH):
+        count += _delete(vault, dict.fromkeys(litter[start : start + _BATCH]))
     return count
+
+
+def _chosen(vault: Vault, prefix: str, choose: Callable[[Transaction, set[str]], set[str]]) -> dict[str, datetime]:
+    """Names under `prefix` that `choose` picks, with when the newest version was stored; known locks left out."""
+    newest: dict[str, datetime] = {}
+    every = vault.bucket.versions(prefix)
+    while page := list(islice(every, _BATCH)):
+        names = {version.name for version in page}
+        with vault.catalogue.read() as tx:
+            chosen = choose(tx, names) - locked_names(tx, names)
+        for version in page:
+            if version.name in chosen:
+                newest[version.name] = max(version.stored, newest.get(version.name, version.stored))
+    return newest
+
+
+def _unnamed_documents(tx: Transaction, names: set[str]) -> set[str]:
+    return names - set(
+        tx.execute(sa.select(documents.c.object_name).where(documents.c.object_name.in_(names))).scalars()
+    )
+
+
+def _doubtful_manifests(tx: Transaction, names: set[str]) -> set[str]:
+    """Manifests of records that were reclaimed, or that the catalogue does not know as completed."""
+    ids = {found for name in names if is_id(found := name.removeprefix(MANIFEST_PREFIX))}
+    in_order = sa.select(records.c.id).where(
+        records.c.id.in_(ids), records.c.completed_at.is_not(None), ~records.c.reclaimed
+    )
+    return {manifest_name(RecordId(doubtful)) for doubtful in ids - set(tx.execute(in_order).scalars())}
+
+
+def _opens_nothing(vault: Vault, name: str) -> bool:
+    """Whether a doubtful manifest is litter; if it is not in order, the catalogue is not.
+
+    A record is in the catalogue before its manifest is in the bucket, and so are its documents. Where they are not,
+    the catalogue was restored from a backup, or a standby that lagged took over: then nothing is litter. Filing
+    writes no key page, so `require_newest` cannot see that.
+
+    Raises:
+        DestructionRefusedError: the manifest is of a record that can be read and that the catalogue has lost.
+    """
+    record_id = name.removeprefix(MANIFEST_PREFIX)
+    with vault.catalogue.read() as tx:
+        reclaimed = tx.execute(sa.select(records.c.reclaimed).where(records.c.id == record_id)).scalar()
+    if reclaimed:
+        return True
+    is_known = reclaimed is not None
+    try:
+        manifest = json.loads(vault.bucket.get(name, limit=_MANIFEST_LIMIT_BYTES))
+        cohort, slot = int(manifest["cohort"]), int(manifest["slot"])
+        objects = {str(document["object"]) for document in manifest["documents"]}
+    except (ObjectNotFound, ValueError, KeyError, TypeError):
+        return False  # somebody else's, or under a delete marker: nothing can be told from it, so it stays
+    with vault.catalogue.read() as tx:
+        pages = tx.execute(
+            sa.select(sealed_pages.c.live)
+            .join(
+                tree_pages,
+                (tree_pages.c.tree == sealed_pages.c.tree)
+                & (tree_pages.c.cohort_id == sealed_pages.c.cohort_id)
+                & (tree_pages.c.version == sealed_pages.c.version),
+            )
+            .where(sealed_pages.c.cohort_id == cohort)
+        ).scalars()
+        is_live = any(slot in slots_of(live) for live in pages)
+        complete = not _unnamed_documents(tx, objects)
+    if is_live and not (is_known and complete):
+        message = (
+            "The bucket has records that the catalogue does not know: it seems to have been restored from a backup. "
+            "No leftovers were deleted; put the newest catalogue back."
+        )
+        raise DestructionRefusedError(message)
+    return not is_known

@@ -15,6 +15,7 @@ from keystore import Tree
 
 from .catalogue import keys
 from .catalogue.destructions import Destruction, list_destructions, load, unfinished, unreclaimed
+from .catalogue.locked import Remaining, remaining
 from .catalogue.schema import cohorts, documents, hold_records, holds, record_states
 from .clock import civil_date
 from .context import Vault, current_policy
@@ -25,6 +26,7 @@ __all__ = [
     "destruction_record",
     "destructions",
     "find_destruction",
+    "locked_facts",
     "status_of",
     "write_destruction_record",
 ]
@@ -50,6 +52,8 @@ class Status:
     """Where the current masters stand, and the kind of assurance there; two during a move."""
     unfinished_destructions: list[str]
     to_reclaim: int
+    locked: Remaining
+    """What object lock keeps in the bucket; of no use to anybody, and to be deleted when it is free."""
 
 
 def status_of(vault: Vault) -> Status:
@@ -95,7 +99,8 @@ def status_of(vault: Vault) -> Status:
                 for custodian in [custodian_of(vault, tx, keys.current_root(tx, tree))]
             },
             unfinished_destructions=[d.id for d in unfinished(tx)],
-            to_reclaim=len(unreclaimed(tx)),
+            to_reclaim=sum(destruction.freed_at is None for destruction in unreclaimed(tx)),
+            locked=remaining(tx),
         )
 
 
@@ -132,8 +137,9 @@ def destruction_record(destruction: Destruction) -> dict[str, Any]:
         },
         "times": {
             step: at.isoformat() if (at := getattr(destruction, f"{step}_at")) else None
-            for step in ("frozen", "condemned", "fenced", "completed", "reclaimed", "abandoned")
+            for step in ("frozen", "condemned", "fenced", "completed", "freed", "reclaimed", "abandoned")
         },
+        "reclaim": _reclaim_record(destruction),
         "masters": {"destroyed": destruction.old_master, "new": destruction.new_master},
         "observed": observed,
         "cannot_prove": [
@@ -141,6 +147,27 @@ def destruction_record(destruction: Destruction) -> dict[str, Any]:
             "That nobody copied both the data and the old master before this destruction was complete.",
             "That no hypervisor or debugger took a snapshot of the service's memory while it held the keys.",
             "What remains visible: how many records there were, padded sizes, times of filing and destruction.",
+        ],
+    }
+
+
+def _reclaim_record(destruction: Destruction) -> dict[str, Any]:
+    """How far the space is reclaimed, and what object lock retains."""
+    state = "not yet"
+    if destruction.freed_at is not None:
+        state = "done" if destruction.reclaimed_at is not None else "all but what is locked"
+    return {"state": state, "locked": locked_facts(destruction.locked)}
+
+
+def locked_facts(locked: Remaining) -> dict[str, Any]:
+    """What object lock retains, for machines. More than `LISTED_MAX` objects are counted, not listed."""
+    return {
+        "count": locked.count,
+        "on_legal_hold": locked.on_legal_hold,
+        "until": locked.until.isoformat() if locked.until else None,
+        "objects": [
+            {"name": at.name, "version": at.version_id, "until": at.until.isoformat() if at.until else "legal hold"}
+            for at in locked.objects
         ],
     }
 

@@ -22,11 +22,11 @@ from vault.holds import copy_held_keys
 from vault.home import Home, open_vault
 from vault.reclaim import reclaim, sweep_litter
 from vault.retention import Cause
-from vault.status import destruction_record, destructions, find_destruction, write_destruction_record
+from vault.status import destruction_record, destructions, find_destruction, status_of, write_destruction_record
 
 from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
-from .screen import counting, facts, is_interactive, note, print_json, say, stepping, table, when
+from .screen import counting, facts, is_interactive, locked_objects, note, print_json, say, stepping, table, when
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["destruction_app", "recover", "scrub", "sweep"]
@@ -197,10 +197,18 @@ def _show(done: Destruction, path: Path | None) -> None:
             ("master key", f"{gone['state_read_back']}; refused {gone['refused_uses']} times of {gone['refused_uses']}")
         )
         pairs.append(("", gone["master"]))
-    pairs.append(("reclaimed", when(done.reclaimed_at) if done.reclaimed_at else "not yet (no part of the promise)"))
+    pairs.append(("reclaimed", _reclaim(done)))
     if path:
         pairs.append(("record", path))
     facts(pairs)
+
+
+def _reclaim(done: Destruction) -> str:
+    if done.reclaimed_at:
+        return when(done.reclaimed_at)
+    if done.freed_at:
+        return f"all but {locked_objects(done.locked)}; their keys are gone all the same"
+    return "not yet (no part of the promise)"
 
 
 def _destroyed(done: Destruction) -> str:
@@ -279,8 +287,9 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
             found = recover_destructions(vault, step)
         copied = copy_held_keys(vault)
         with counting("records' space reclaimed", None) as counted:
-            reclaimed = reclaim(vault, counted)
+            reclaimed = reclaim(vault, counted, every_lock=True)
         litter = sweep_litter(vault)
+        locked = status_of(vault).locked
         paths = [
             write_destruction_record(where.destructions, one)
             for one in destructions(vault)
@@ -293,6 +302,7 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         "held_keys_copied": copied,
         "reclaimed_records": reclaimed,
         "litter_deleted": litter,
+        "locked_objects": locked.count,
         "destruction_records": len(paths),
     }
     if as_json:
@@ -311,5 +321,7 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     for count, what in done:
         if count:
             say(f"{count} {what}.")
+    if locked.count:
+        say(f"Object lock keeps {locked_objects(locked)} in the bucket; `shredvault status --json` lists them.")
     if not (found.undone or found.finished or any(count for count, _ in done)):
         say("Nothing was cut off; there was nothing to do.")

@@ -10,11 +10,11 @@ import typer
 from vault.frozen_lists import forecast
 from vault.home import open_vault
 from vault.retention import Cause
-from vault.status import Status, status_of
+from vault.status import Status, locked_facts, status_of
 
 from .exits import ExitCode
 from .manual import described
-from .screen import facts, note, print_json, say, when
+from .screen import facts, locked_objects, note, print_json, say, when
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["status"]
@@ -40,7 +40,7 @@ def status(
         to_sweep = sum(forecast(vault, Cause.SWEEP).would_die.values())
     attention = _attention(seen, to_sweep)
     if as_json:
-        print_json({**asdict(seen), "to_sweep": to_sweep, "attention": attention})
+        print_json({**asdict(seen), "locked": locked_facts(seen.locked), "to_sweep": to_sweep, "attention": attention})
     else:
         _show(seen, to_sweep)
         for sentence in attention:
@@ -71,6 +71,7 @@ def _show(seen: Status, to_sweep: int) -> None:
             ("to be swept", f"{to_sweep} now; next due date {seen.next_due or '-'} ({seen.time_zone})"),
             ("kept for", f"{seen.retention_months} months"),
             ("unfinished", f"{len(seen.unfinished_destructions)} destructions, {seen.to_reclaim} to reclaim"),
+            *([("locked", locked_objects(seen.locked))] if seen.locked.count else []),
             ("keys", f"{seen.cohorts} cohorts, {seen.keystore_bytes:,} bytes, epochs {_epochs(seen)}"),
             ("master keys", ", ".join(f"{uri} ({kind})" for uri, kind in seen.custodians.items())),
         ]

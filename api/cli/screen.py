@@ -14,7 +14,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-__all__ = ["counting", "facts", "is_interactive", "note", "print_json", "say", "stepping", "table", "when"]
+from vault.catalogue.locked import Remaining
+
+__all__ = [
+    "counting",
+    "facts",
+    "is_interactive",
+    "locked_objects",
+    "note",
+    "print_json",
+    "say",
+    "stepping",
+    "table",
+    "when",
+]
 
 # The steps of `vault.destruction`, in their order.
 _STEP_WORDS: Final = {
@@ -55,6 +68,16 @@ def _plain(value: object) -> str:
 def when(instant: datetime | None) -> str:
     """An instant in UTC to the second, or a dash."""
     return instant.strftime("%Y-%m-%d %H:%M:%S UTC") if instant else "-"
+
+
+def locked_objects(locked: Remaining) -> str:
+    """What object lock retains, as a part of a sentence."""
+    parts = [f"{locked.count} locked objects"]
+    if locked.until:
+        parts.append(f"the last until {when(locked.until)}")
+    if locked.on_legal_hold:
+        parts.append(f"{locked.on_legal_hold} on legal hold")
+    return ", ".join(parts)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

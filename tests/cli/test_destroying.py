@@ -18,7 +18,8 @@ from vault.home import open_vault
 from vault.retention import Cause
 
 RECORD_KEYS = {
-    "format", "id", "kind", "authority", "list_root", "counts", "times", "masters", "observed", "cannot_prove", "path",
+    "format", "id", "kind", "authority", "list_root", "counts", "times", "reclaim", "masters", "observed",
+    "cannot_prove", "path",
 }  # fmt: skip
 
 
@@ -123,6 +124,35 @@ def test_a_dry_run_tells_and_changes_nothing(operator: Operator, cause: str) -> 
     after = operator.run("status", "--json").data
     assert {**after, "now": 0} == {**before, "now": 0}
     assert operator.run("destruction", "list", "--json").data == []
+
+
+def test_what_object_lock_keeps_is_shown_and_alarms_nobody(operator: Operator) -> None:
+    (record,) = operator.file(1)
+    name = f"records/{record}"
+
+    def hold(status: str) -> None:
+        with open_vault(operator.home) as vault:
+            s3, bucket = vault.bucket._s3, vault.bucket._name
+            lock = {"ObjectLockEnabled": "Enabled"}
+            s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock)  # type: ignore[attr-defined]
+            for at in vault.bucket.versions(name):
+                kept = {"Bucket": bucket, "Key": name, "VersionId": at.version_id}
+                s3.put_object_legal_hold(**kept, LegalHold={"Status": status})  # type: ignore[attr-defined]
+
+    hold("ON")
+    swept = operator.run("sweep", "--json")
+    assert (swept.code, swept.data["counts"]["records_destroyed"]) == (0, 1)
+    assert swept.data["reclaim"]["state"] == "all but what is locked"
+    assert json.loads(Path(swept.data["path"]).read_text())["reclaim"] == swept.data["reclaim"]
+    (kept,) = operator.run("status", "--json").data["locked"]["objects"]
+    assert (kept["name"], kept["until"]) == (name, "legal hold")
+    assert operator.run("status", "--check").code == 0
+    assert "1 locked objects, 1 on legal hold" in operator.run("status").out
+    assert "1 locked objects" in operator.run("destruction", "show", swept.data["id"]).out
+    assert "1 locked objects" in operator.run("recover").out
+    hold("OFF")
+    assert operator.run("recover", "--json").data["locked_objects"] == 0
+    assert operator.run("destruction", "show", swept.data["id"], "--json").data["reclaim"]["state"] == "done"
 
 
 def test_a_scrub_without_a_terminal_needs_yes(operator: Operator) -> None:

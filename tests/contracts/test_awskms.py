@@ -31,7 +31,7 @@ from keystore.custodians import FileCustodian, awskms_client, awskms_import
 from keystore.custodians.awskms import AwsKmsCustodian
 from keystore.custodians.awskms_client import Answer, Kms, Place
 from keystore.custodians.split import SplitCustodian
-from keystore.destruction import destroy_master
+from keystore.destruction import Standing, destroy_master
 from keystore.tree import root_context
 from tests.services.ministack import free_port
 from tests.services.strict_kms import Refused, StoredKey, StrictKms

@@ -6,7 +6,7 @@ conditional create atomic between threads, so neither is the race.
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -229,7 +229,8 @@ def test_the_order_of_an_upload_is_enforced(versioned: Bucket) -> None:
         with pytest.raises(ValueError, match="No part can follow"):
             upload.add(b"more")
         upload.complete()
-        for after_the_end in (upload.complete, lambda: upload.add(b"x")):
+        ends: tuple[Callable[[], None], ...] = (upload.complete, lambda: upload.add(b"x"))
+        for after_the_end in ends:
             with pytest.raises(ValueError, match="over"):
                 after_the_end()
         upload.abort()

@@ -25,7 +25,7 @@ from keystore import (
 )
 from keystore.custodians import FileCustodian
 from keystore.custodians.split import SplitCustodian
-from keystore.destruction import destroy_master
+from keystore.destruction import Standing, destroy_master
 from keystore.tree import SealedRoot, root_context
 
 BOUND_TO = b"vault, tree, epoch, version"

@@ -13,6 +13,7 @@ from keystore import Tree
 from vault.ids import DestructionId
 
 from .engine import Transaction
+from .locked import Remaining, remaining
 from .schema import cohorts, destruction_lists, destructions, hold_records, holds, records
 
 __all__ = [
@@ -56,12 +57,17 @@ class Destruction:
     condemned_at: datetime | None
     fenced_at: datetime | None
     completed_at: datetime | None
+    freed_at: datetime | None
     reclaimed_at: datetime | None
     abandoned_at: datetime | None
+    locked: Remaining
+    """What of it is still in the bucket because object lock retains it."""
 
 
-def _made(row: sa.Row[Any]) -> Destruction:
-    return Destruction(**row._asdict() | {"tree": Tree(row.tree), "id": DestructionId(row.id)})
+def _made(tx: Transaction, row: sa.Row[Any]) -> Destruction:
+    begun = row.completed_at is not None and row.reclaimed_at is None
+    locked = remaining(tx, row.id) if begun else Remaining(0, 0, None, ())
+    return Destruction(**row._asdict() | {"tree": Tree(row.tree), "id": DestructionId(row.id), "locked": locked})
 
 
 def insert_destruction(tx: Transaction, slots: Mapping[int, int], revisions: Mapping[int, int], **columns: Any) -> None:
@@ -82,12 +88,12 @@ def insert_destruction(tx: Transaction, slots: Mapping[int, int], revisions: Map
 
 def load(tx: Transaction, destruction_id: str) -> Destruction:
     """One destruction; it must exist."""
-    return _made(tx.execute(sa.select(destructions).where(destructions.c.id == destruction_id)).one())
+    return _made(tx, tx.execute(sa.select(destructions).where(destructions.c.id == destruction_id)).one())
 
 
 def list_destructions(tx: Transaction) -> list[Destruction]:
     """All destructions, oldest first."""
-    return [_made(row) for row in tx.execute(sa.select(destructions).order_by(destructions.c.frozen_at))]
+    return [_made(tx, row) for row in tx.execute(sa.select(destructions).order_by(destructions.c.frozen_at))]
 
 
 def load_list(tx: Transaction, destruction_id: str) -> tuple[dict[int, int], dict[int, int]]:
@@ -103,15 +109,15 @@ def load_list(tx: Transaction, destruction_id: str) -> tuple[dict[int, int], dic
 def unfinished(tx: Transaction) -> list[Destruction]:
     """Destructions that were frozen, and neither completed nor undone."""
     query = sa.select(destructions).where(destructions.c.completed_at.is_(None), destructions.c.abandoned_at.is_(None))
-    return [_made(row) for row in tx.execute(query.order_by(destructions.c.frozen_at))]
+    return [_made(tx, row) for row in tx.execute(query.order_by(destructions.c.frozen_at))]
 
 
 def unreclaimed(tx: Transaction) -> list[Destruction]:
-    """Completed destructions whose space has not been reclaimed."""
+    """Completed destructions whose space has not been reclaimed, or not all of it: see `freed_at`."""
     query = sa.select(destructions).where(
         destructions.c.completed_at.is_not(None), destructions.c.reclaimed_at.is_(None)
     )
-    return [_made(row) for row in tx.execute(query.order_by(destructions.c.completed_at))]
+    return [_made(tx, row) for row in tx.execute(query.order_by(destructions.c.completed_at))]
 
 
 def update(tx: Transaction, destruction_id: str, **columns: Any) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "hold_records",
     "holds",
     "journal",
+    "locked_objects",
     "masters",
     "metadata",
     "nodes",
@@ -281,13 +282,30 @@ destructions = sa.Table(
     sa.Column("condemned_at", Instant),
     sa.Column("fenced_at", Instant),
     sa.Column("completed_at", Instant),
+    # Everything is deleted but what object lock retains; `reclaimed_at` follows when that is gone too.
+    sa.Column("freed_at", Instant),
     sa.Column("reclaimed_at", Instant),
     sa.Column("abandoned_at", Instant),
     sa.CheckConstraint("kind IN ('sweep', 'scrub', 'release', 'move')", name="kind"),
     sa.CheckConstraint("abandoned_at IS NULL OR condemned_at IS NULL", name="condemned_is_carried_out"),
     sa.CheckConstraint("fenced_at IS NULL OR condemned_at IS NOT NULL", name="condemned_before_fenced"),
     sa.CheckConstraint("completed_at IS NULL OR fenced_at IS NOT NULL", name="fenced_before_completed"),
-    sa.CheckConstraint("reclaimed_at IS NULL OR completed_at IS NOT NULL", name="completed_before_reclaimed"),
+    sa.CheckConstraint("freed_at IS NULL OR completed_at IS NOT NULL", name="completed_before_freed"),
+    sa.CheckConstraint("reclaimed_at IS NULL OR freed_at IS NOT NULL", name="freed_before_reclaimed"),
+)
+
+# Versions in the bucket that should be gone and may not be deleted yet. Their keys are.
+locked_objects = sa.Table(
+    "locked_objects",
+    metadata,
+    sa.Column("name", sa.String(1024), primary_key=True),
+    sa.Column("version_id", sa.String(1024), primary_key=True),
+    # None: left by a broken upload, of no destruction.
+    sa.Column("destruction_id", sa.String(26), sa.ForeignKey("destructions.id")),
+    # None: a legal hold, which ends when somebody ends it.
+    sa.Column("until", Instant),
+    sa.Index("ix_locked_objects_destruction_id", "destruction_id"),
+    sa.Index("ix_locked_objects_until", "until"),
 )
 
 # The frozen list, as one bitmap of slots for each cohort, with the cohort's change counter at that moment.

@@ -10,12 +10,15 @@ from vault.objects.client import BucketSettings
 from vault.objects.errors import (
     BucketMissing,
     ObjectExists,
+    ObjectLocked,
     ObjectNotFound,
     ObjectStoreDenied,
     ObjectStoreError,
     ObjectStoreMisbehaved,
+    ObjectStoreUnable,
     ObjectStoreUnavailable,
 )
+from vault.objects.locks import Deletion, Locked
 from vault.objects.parts import PART_BYTES_MIN, PartedUpload, Unfinished
 
 __all__ = [
@@ -24,12 +27,16 @@ __all__ = [
     "Bucket",
     "BucketMissing",
     "BucketSettings",
+    "Deletion",
+    "Locked",
     "ObjectExists",
+    "ObjectLocked",
     "ObjectNotFound",
     "ObjectReader",
     "ObjectStoreDenied",
     "ObjectStoreError",
     "ObjectStoreMisbehaved",
+    "ObjectStoreUnable",
     "ObjectStoreUnavailable",
     "PartedUpload",
     "Unfinished",

@@ -1,28 +1,34 @@
 """The bucket: the calls, none of which knows what the objects mean."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
-from vault.objects.bodies import Body, ObjectReader, outgoing
+from vault.objects.bodies import Body, ObjectReader
 from vault.objects.client import Answer, BucketSettings, clients
 from vault.objects.errors import (
     BucketMissing,
+    ObjectLocked,
     ObjectNotFound,
+    ObjectStoreDenied,
     ObjectStoreError,
     ObjectStoreMisbehaved,
     refusal,
     wall,
 )
+from vault.objects.locks import LOCK_CODES, Deletion, Locked, lock_of
 from vault.objects.parts import PartedUpload, Unfinished
+from vault.objects.sending import Sending
 
 __all__ = ["Bucket", "Version"]
 
 DELETIONS_PER_REQUEST_MAX: Final = 1000
 NAMES_PER_BATCH: Final = 500
+ROUNDS_MAX: Final = 5
+"""How often a batch is listed and deleted again because somebody writes its names meanwhile."""
 LISTING_THREADS: Final = 8
 _REGION_WITHOUT_CONSTRAINT: Final = "us-east-1"
 
@@ -33,6 +39,7 @@ class Version(NamedTuple):
     name: str
     version_id: str
     is_delete_marker: bool
+    stored: datetime
 
 
 class Bucket:
@@ -47,6 +54,7 @@ class Bucket:
         self._name = settings.bucket
         self._region = settings.region
         self._s3, self._s3_once = clients(settings)
+        self._send = Sending()
 
     def close(self) -> None:
         """Close the connections."""
@@ -82,22 +90,15 @@ class Bucket:
 
         Raises: ObjectExists when `if_absent` and the name is taken. ValueError when the body is too long.
         """
-        data = outgoing(body)
-        request: dict[str, object] = {
-            "Bucket": self._name,
-            "Key": name,
-            "Body": data,
-            "ContentType": "application/octet-stream",
-        }
-        with wall():
-            if if_absent:
-                self._s3_once.put_object(**request, IfNoneMatch="*")
-            else:
-                self._s3.put_object(**request)
+        request: dict[str, object] = {"Bucket": self._name, "Key": name, "ContentType": "application/octet-stream"}
+        if if_absent:
+            self._send(self._s3_once.put_object, body, {**request, "IfNoneMatch": "*"})
+        else:
+            self._send(self._s3.put_object, body, request)
 
     def start_parts(self, name: str) -> PartedUpload:
         """Begin an upload in parts, for objects longer than one part or of unknown length."""
-        return PartedUpload(self._s3, self._name, name)
+        return PartedUpload(self._s3, self._s3_once, self._send, self._name, name)
 
     def open(self, name: str) -> ObjectReader:
         """Begin to read an object; to be used in a `with`. A break in the middle is not tried again.
@@ -146,45 +147,42 @@ class Bucket:
             answer = self._s3.head_bucket(Bucket=self._name)
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
-    def names_older_than(self, prefix: str, moment: datetime) -> Iterator[str]:
-        """Names of the current objects that begin with `prefix` and were stored before `moment` (the store's clock)."""
-        for page in self._pages("list_objects_v2", prefix):
-            for entry in page.get("Contents", ()):
-                if entry["LastModified"] < moment:
-                    yield entry["Key"]
-
     def versions(self, prefix: str) -> Iterator[Version]:
         """Every version and every delete marker of every name that begins with `prefix`."""
         for page in self._pages("list_object_versions", prefix):
             for kind, is_marker in (("Versions", False), ("DeleteMarkers", True)):
                 for entry in page.get(kind, ()):
-                    yield Version(entry["Key"], entry.get("VersionId") or "null", is_marker)
+                    yield Version(entry["Key"], entry.get("VersionId") or "null", is_marker, entry["LastModified"])
 
     def delete_every_version(self, names: Iterable[str], *, done: Callable[[int], object] = lambda _names: None) -> int:
-        """Delete every version and delete marker of exactly these names; how many there were.
+        """Delete every version and delete marker of exactly these names; how many there were. See `delete_unlocked`.
 
-        Finished when it has been read back that nothing is left of a batch; `done` is then called with the
-        number of names that are through. Safe to repeat. Unfinished uploads are not versions: see
-        `abort_unfinished`. Somebody who writes one of the names meanwhile makes it fail.
-
-        Raises: ObjectStoreMisbehaved, with a count, when a version survives.
+        Raises: ObjectLocked, with a count, when object lock retains some; the others are gone.
         """
-        deleted = 0
+        gone, locked = self.delete_unlocked(names, done=done)
+        if locked:
+            raise ObjectLocked(f"{len(locked)} versions may not be deleted yet: the bucket's object lock retains them.")
+        return gone
+
+    def delete_unlocked(self, names: Iterable[str], *, done: Callable[[int], object] = lambda _names: None) -> Deletion:
+        """Delete every version and delete marker of exactly these names, but for those that object lock retains.
+
+        A batch is finished when it has been read back that nothing else is left of it, also nothing that somebody
+        wrote meanwhile; `done` is then called with the number of names that are through. Safe to repeat. Unfinished
+        uploads are not versions: see `abort_unfinished`.
+
+        Raises: ObjectStoreDenied when a deletion is refused and no lock is the reason. ObjectStoreMisbehaved when
+        a version survives its deletion, or somebody keeps writing one of the names.
+        """
+        gone, locked = 0, list[Locked]()
         waiting = iter(names)
         with ThreadPoolExecutor(LISTING_THREADS, thread_name_prefix="list-versions") as threads:
-
-            def versions_of(batch: Iterable[str]) -> list[Version]:
-                return [version for found in threads.map(self._versions_of, batch) for version in found]
-
             while batch := list(dict.fromkeys(itertools.islice(waiting, NAMES_PER_BATCH))):
-                found = versions_of(batch)
-                for start in range(0, len(found), DELETIONS_PER_REQUEST_MAX):
-                    self._delete(found[start : start + DELETIONS_PER_REQUEST_MAX])
-                if found and (left := versions_of(batch)):
-                    raise ObjectStoreMisbehaved(f"{len(left)} of {len(found)} versions are there after their deletion.")
-                deleted += len(found)
+                here = self._delete_batch(threads, batch)
+                gone += here.gone
+                locked += here.locked
                 done(len(batch))
-        return deleted
+        return Deletion(gone, locked)
 
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """Uploads in parts under `prefix` that are neither complete nor aborted."""
@@ -193,15 +191,21 @@ class Bucket:
                 if entry["Key"].startswith(prefix):
                     yield Unfinished(entry["Key"], entry["UploadId"], entry["Initiated"])
 
-    def abort_unfinished(self, prefix: str, *, older_than: datetime | None) -> int:
+    def abort_unfinished(self, prefix: str, *, older_than: datetime | None, names: Container[str] | None = None) -> int:
         """Abort the unfinished uploads under `prefix` that began before `older_than` (None: all); how many.
+
+        With `names`, only those that were to become one of them.
 
         Safe to repeat.
 
         Raises: ObjectStoreMisbehaved, with a count, when one is still listed afterwards (a part was being
         sent).
         """
-        chosen = {u for u in self.unfinished(prefix) if older_than is None or u.started < older_than}
+        chosen = {
+            upload
+            for upload in self.unfinished(prefix)
+            if (older_than is None or upload.started < older_than) and (names is None or upload.name in names)
+        }
         for upload in chosen:
             try:
                 with wall():
@@ -239,15 +243,58 @@ class Bucket:
     def _versions_of(self, name: str) -> list[Version]:
         return [version for version in self.versions(name) if version.name == name]
 
-    def _delete(self, versions: list[Version]) -> None:
-        """Delete up to 1000 versions. What was already gone counts as deleted, here and at S3."""
+    def _delete_batch(self, threads: ThreadPoolExecutor, names: list[str]) -> Deletion:
+        tried: set[tuple[str, str]] = set()
+        locked: dict[tuple[str, str], Locked] = {}
+        for _ in range(ROUNDS_MAX):
+            listed = [version for found in threads.map(self._versions_of, names) for version in found]
+            found = [version for version in listed if version[:2] not in locked]
+            if not found:
+                return Deletion(len(tried) - len(locked), list(locked.values()))
+            if left := tried.intersection(version[:2] for version in found):
+                raise ObjectStoreMisbehaved(f"{len(left)} of {len(tried)} versions are there after their deletion.")
+            tried.update(version[:2] for version in found)
+            for start in range(0, len(found), DELETIONS_PER_REQUEST_MAX):
+                refused = self._delete(found[start : start + DELETIONS_PER_REQUEST_MAX])
+                locked.update((lock[:2], lock) for lock in self._locks(threads, refused))
+        raise ObjectStoreMisbehaved("Somebody goes on writing objects that are being deleted.")
+
+    def _delete(self, versions: list[Version]) -> list[Version]:
+        """Delete up to 1000 versions; those that a lock may retain. What was already gone counts as deleted.
+
+        Every key of the answer is an outcome of its own.
+        """
         targets = [{"Key": v.name, "VersionId": v.version_id} for v in versions]
         with wall():
             answer = self._s3.delete_objects(Bucket=self._name, Delete={"Objects": targets, "Quiet": True})
+        refused: set[Version] = set()
         for failure in answer.get("Errors", ()):
-            error: ObjectStoreError = refusal(str(failure.get("Code", "")), status=0)
-            if not isinstance(error, ObjectNotFound):
+            code = str(failure.get("Code", ""))
+            error: ObjectStoreError = refusal(code, status=0)
+            if code in LOCK_CODES:
+                # Where the store does not say which version it means, those that are still there are meant.
+                meant = (
+                    {failure["VersionId"]}
+                    if failure.get("VersionId")
+                    else {v.version_id for v in self._versions_of(failure["Key"])}
+                )
+                refused |= {v for v in versions if v.name == failure["Key"] and v.version_id in meant}
+            elif not isinstance(error, ObjectNotFound):
                 raise error
+        return list(refused)
+
+    def _locks(self, threads: ThreadPoolExecutor, refused: list[Version]) -> list[Locked]:
+        """The locks on versions that could not be deleted. Raises: ObjectStoreDenied when one has none."""
+        if not refused:
+            return []
+        now = self.now()
+        locks = list(threads.map(lambda v: lock_of(self._s3, self._name, v.name, v.version_id, now), refused))
+        found = [lock for lock in locks if lock is not None]
+        if len(found) < len(locks):
+            raise ObjectStoreDenied(
+                f"The object store does not let us delete {len(locks) - len(found)} versions, and no lock retains them."
+            )
+        return found
 
     def _pages(self, operation: str, prefix: str, *, after: str = "") -> Iterator[Answer]:
         # Only the fetching stands inside the wall: what a consumer raises is not the store's.

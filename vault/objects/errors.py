@@ -18,10 +18,12 @@ import urllib3.exceptions as raw
 __all__ = [
     "BucketMissing",
     "ObjectExists",
+    "ObjectLocked",
     "ObjectNotFound",
     "ObjectStoreDenied",
     "ObjectStoreError",
     "ObjectStoreMisbehaved",
+    "ObjectStoreUnable",
     "ObjectStoreUnavailable",
     "refusal",
     "wall",
@@ -66,6 +68,14 @@ class ObjectExists(ObjectStoreError):
     """A conditional create met an object of this name. Nothing was written."""
 
 
+class ObjectLocked(ObjectStoreError):
+    """A version may not be deleted yet: object lock retains it. Everything else was deleted."""
+
+
+class ObjectStoreUnable(ObjectStoreError):
+    """The store does not know this kind of request, or this bucket needs another one."""
+
+
 class BucketMissing(ObjectStoreError):
     """The store answers, and the bucket is not there."""
 
@@ -82,8 +92,13 @@ _PLAIN: Final[dict[str, tuple[type[ObjectStoreError], str]]] = {
     "NoSuchKey": _ABSENT,
     "NoSuchUpload": _ABSENT,
     "NoSuchVersion": _ABSENT,
+    "NoSuchObjectLegalHold": _ABSENT,
+    "NoSuchObjectLockConfiguration": _ABSENT,
+    "ObjectLockConfigurationNotFoundError": _ABSENT,
     "412": _TAKEN,
     "PreconditionFailed": _TAKEN,
+    "NotImplemented": (ObjectStoreUnable, "The object store does not know this kind of request."),
+    "InvalidRequest": (ObjectStoreUnable, "The object store refused a request it ought to accept (InvalidRequest)."),
     "RequestTimeTooSkewed": (ObjectStoreDenied, "The object store's clock and ours differ too much."),
 }
 

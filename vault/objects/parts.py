@@ -6,9 +6,10 @@ from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
-from vault.objects.bodies import Body, outgoing
+from vault.objects.bodies import Body
 from vault.objects.client import S3
-from vault.objects.errors import ObjectNotFound, ObjectStoreError, wall
+from vault.objects.errors import ObjectExists, ObjectNotFound, ObjectStoreError, ObjectStoreUnable, wall
+from vault.objects.sending import Sending
 
 __all__ = ["PART_BYTES_MIN", "PartedUpload", "Unfinished"]
 
@@ -33,9 +34,11 @@ class PartedUpload:
     ValueError.
     """
 
-    def __init__(self, s3: S3, bucket: str, name: str) -> None:
+    def __init__(self, s3: S3, s3_once: S3, send: Sending, bucket: str, name: str) -> None:
         self._s3 = s3
-        self._target = {"Bucket": bucket, "Key": name}
+        self._s3_once = s3_once
+        self._send = send
+        self._target: dict[str, object] = {"Bucket": bucket, "Key": name}
         self._parts: list[dict[str, object]] = []
         self._short = False
         self._over = False
@@ -53,23 +56,32 @@ class PartedUpload:
         self._must_be_running()
         if self._short or len(self._parts) == PARTS_MAX:
             raise ValueError("No part can follow: the last one was short, or there are 10,000 of them.")
-        body, number = outgoing(buffer), len(self._parts) + 1
-        with wall():
-            answer = self._s3.upload_part(**self._target, PartNumber=number, Body=body)
+        number = len(self._parts) + 1
+        answer = self._send(self._s3.upload_part, buffer, {**self._target, "PartNumber": number})
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
         self._short = memoryview(buffer).nbytes < PART_BYTES_MIN
 
-    def complete(self) -> None:
-        """Make the object out of its parts.
+    def complete(self, *, if_absent: bool = False) -> None:
+        """Make the object out of its parts. With `if_absent` sent once, as `Bucket.put`.
 
-        Raises: as `add`. After ObjectStoreUnavailable or ObjectNotFound the object may exist: an answer may
-        have been lost on the way. Upload again under a new name and delete this one.
+        A store that cannot make this conditional is asked beforehand whether the name is taken. SeaweedFS and such a
+        store can let two in that complete at once; so whoever then finds another version beside its own takes its
+        own back. Both may, so a name can stay free; it never stands for two objects that both count. Without
+        versions of objects that is not seen.
+
+        Raises: as `add`; ObjectExists when `if_absent` and the name is taken. After ObjectStoreUnavailable or
+        ObjectNotFound the object may exist: an answer may have been lost on the way. Upload again under a new name
+        and delete this one.
         """
         self._must_be_running()
         if not self._parts:
             raise ValueError("An upload without a part cannot be completed.")
-        with wall():
-            self._s3.complete_multipart_upload(**self._target, MultipartUpload={"Parts": self._parts})
+        request = {**self._target, "MultipartUpload": {"Parts": self._parts}}
+        if if_absent:
+            self._complete_if_absent(request)
+        else:
+            with wall():
+                self._s3.complete_multipart_upload(**request)
         self._over = True
 
     def abort(self) -> None:
@@ -79,6 +91,37 @@ class PartedUpload:
         with suppress(ObjectNotFound), wall():
             self._s3.abort_multipart_upload(**self._target)
         self._over = True
+
+    def _complete_if_absent(self, request: dict[str, object]) -> None:
+        message = "An object of this name is already in the bucket."
+        place = {"Bucket": request["Bucket"], "Key": request["Key"]}
+        try:
+            with wall():
+                answer = self._s3_once.complete_multipart_upload(**request, IfNoneMatch="*")
+        except ObjectStoreUnable:
+            with suppress(ObjectNotFound):
+                with wall():
+                    self._s3.head_object(**place)
+                raise ObjectExists(message) from None
+            with wall():
+                answer = self._s3_once.complete_multipart_upload(**request)
+        ours = answer.get("VersionId")
+        if ours and self._has_rival(place, ours):
+            # This very version, so that no marker is left and the other is current again.
+            with wall():
+                self._s3.delete_object(**place, VersionId=ours)
+            self._over = True
+            raise ObjectExists(message)
+
+    def _has_rival(self, place: dict[str, object], ours: str) -> bool:
+        with wall():
+            pages = list(
+                self._s3.get_paginator("list_object_versions").paginate(Bucket=place["Bucket"], Prefix=place["Key"])
+            )
+        # What lies under a delete marker was there before and does not count.
+        here = [entry for page in pages for entry in page.get("Versions", ()) if entry["Key"] == place["Key"]]
+        markers = [entry for page in pages for entry in page.get("DeleteMarkers", ()) if entry["Key"] == place["Key"]]
+        return not markers and any(entry["VersionId"] != ours for entry in here)
 
     def __enter__(self) -> Self:
         return self

@@ -111,6 +111,7 @@ def upgrade() -> None:
         sa.Column("condemned_at", sa.BigInteger(), nullable=True),
         sa.Column("fenced_at", sa.BigInteger(), nullable=True),
         sa.Column("completed_at", sa.BigInteger(), nullable=True),
+        sa.Column("freed_at", sa.BigInteger(), nullable=True),
         sa.Column("reclaimed_at", sa.BigInteger(), nullable=True),
         sa.Column("abandoned_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("kind IN ('sweep', 'scrub', 'release', 'move')", name=op.f("ck_destructions_kind")),
@@ -127,8 +128,12 @@ def upgrade() -> None:
             name=op.f("ck_destructions_condemned_before_fenced"),
         ),
         sa.CheckConstraint(
-            "reclaimed_at IS NULL OR completed_at IS NOT NULL",
-            name=op.f("ck_destructions_completed_before_reclaimed"),
+            "freed_at IS NULL OR completed_at IS NOT NULL",
+            name=op.f("ck_destructions_completed_before_freed"),
+        ),
+        sa.CheckConstraint(
+            "reclaimed_at IS NULL OR freed_at IS NOT NULL",
+            name=op.f("ck_destructions_freed_before_reclaimed"),
         ),
         sa.ForeignKeyConstraint(["hold_id"], ["holds.id"], name=op.f("fk_destructions_hold_id")),
         sa.ForeignKeyConstraint(["new_master"], ["masters.name"], name=op.f("fk_destructions_new_master")),
@@ -136,6 +141,17 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["tree"], ["trees.tree"], name=op.f("fk_destructions_tree")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_destructions")),
     )
+    op.create_table(
+        "locked_objects",
+        sa.Column("name", sa.String(length=1024), nullable=False),
+        sa.Column("version_id", sa.String(length=1024), nullable=False),
+        sa.Column("destruction_id", sa.String(length=26), nullable=True),
+        sa.Column("until", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["destruction_id"], ["destructions.id"], name=op.f("fk_locked_objects_destruction_id")),
+        sa.PrimaryKeyConstraint("name", "version_id", name=op.f("pk_locked_objects")),
+    )
+    op.create_index("ix_locked_objects_destruction_id", "locked_objects", ["destruction_id"], unique=False)
+    op.create_index("ix_locked_objects_until", "locked_objects", ["until"], unique=False)
     op.create_table(
         "roots",
         sa.Column("tree", sa.String(length=8), nullable=False),
