@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -133,12 +134,23 @@ def destruction_record(destruction: Destruction) -> dict[str, Any]:
         "masters": {"destroyed": destruction.old_master, "new": destruction.new_master},
         "observed": observed,
         "cannot_prove": [
+            *_silent_elsewhere(observed),
             "Copies made outside the vault: a scanner's disk, a download by an authorised reader.",
             "That nobody copied both the data and the old master before this destruction was complete.",
             "That no hypervisor or debugger took a snapshot of the service's memory while it held the keys.",
             "What remains visible: how many records there were, padded sizes, times of filing and destruction.",
         ],
     }
+
+
+def _silent_elsewhere(observed: Mapping[str, Any]) -> list[str]:
+    count = observed.get("nodes_presumed_dead", 0)
+    if not count:
+        return []
+    return [
+        f"That {count} process(es) of the vault, out of reach and silent past their lease, have ended: "
+        "whoever stopped them may still have old keys in their memory."
+    ]
 
 
 def write_destruction_record(folder: Path, destruction: Destruction) -> Path:

@@ -12,7 +12,7 @@ from tests.vault.world import PURPOSE, World, png
 from vault import fences
 from vault.catalogue import Catalogue
 from vault.errors import CatalogueError, DestroyedError
-from vault.fences import LEASE, Node, wait_for_nodes
+from vault.fences import LEASE, Fenced, Node, wait_for_nodes
 from vault.ids import RecordId
 from vault.key_uses import KeyUses, UseCutError
 from vault.retrieval import read_document
@@ -85,10 +85,10 @@ def test_a_living_node_that_has_not_seen_the_version_blocks(quick_world: World) 
     node = Node(quick_world.vault)
     node.beat()
     finished = threading.Event()
-    confirmed: list[tuple[int, int]] = []
+    fenced: list[Fenced] = []
 
     def wait() -> None:
-        confirmed.append(wait_for_nodes(quick_world.vault, Tree.ACTIVE, 2))
+        fenced.append(wait_for_nodes(quick_world.vault, Tree.ACTIVE, 2))
         finished.set()
 
     thread = threading.Thread(target=wait)
@@ -99,14 +99,14 @@ def test_a_living_node_that_has_not_seen_the_version_blocks(quick_world: World) 
     quick_world.run("UPDATE nodes SET active_version = 2")
     assert finished.wait(5)
     thread.join()
-    assert confirmed == [(1, 0)]
+    assert fenced == [Fenced(confirmed=1, exited=0, killed=0, presumed_dead=0)]
 
 
 def test_a_silent_node_past_its_lease_does_not_block(quick_world: World) -> None:
     Node(quick_world.vault).beat()
     began = time.monotonic()
     quick_world.advance(seconds=LEASE.total_seconds() + 1)
-    assert wait_for_nodes(quick_world.vault, Tree.ACTIVE, 99) == (0, 1)
+    assert wait_for_nodes(quick_world.vault, Tree.ACTIVE, 99) == Fenced(0, 0, 0, 1)
     assert time.monotonic() - began < 2
 
 
@@ -128,6 +128,7 @@ def test_a_walk_through_the_old_tree_delays_the_confirmation(quick_world: World)
     done = threading.Event()
     with quick_world.vault.uses.walk():
         quick_world.run("UPDATE trees SET next_version = 9")
+        quick_world.run("INSERT INTO roots SELECT tree, 8, epoch, master, wrapped_key, sealed_page FROM roots WHERE tree='held'")
         quick_world.run("UPDATE trees SET version = 8 WHERE tree = 'held'")
 
         def beat() -> None:
