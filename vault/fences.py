@@ -54,8 +54,8 @@ class Node:
 
         Args:
             vault: whose trees it watches.
-            on_new_epoch: called once, from the heartbeat's thread, when a tree has a new epoch and the uses of condemned
-                records have been cut. From then on the process must take nothing new, and it must end.
+            on_new_epoch: called once, from the heartbeat's thread, when a tree has a new epoch and the uses of
+                condemned records have been cut. From then on the process must take nothing new, and it must end.
         """
         self._vault = vault
         self._id = new_id()

@@ -75,8 +75,9 @@ class Process:
             if self.has_ended():
                 return True
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            ending, _, _ = select.select([descriptor], [], [], END_SECONDS)
-            return bool(ending)
+            ending = select.poll()
+            ending.register(descriptor, select.POLLIN)
+            return bool(ending.poll(END_SECONDS * 1000))
         except ProcessLookupError:
             return True
         except PermissionError:

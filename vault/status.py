@@ -147,10 +147,11 @@ def _silent_elsewhere(observed: Mapping[str, Any]) -> list[str]:
     count = observed.get("nodes_presumed_dead", 0)
     if not count:
         return []
-    return [
+    sentence = (
         f"That {count} process(es) of the vault, out of reach and silent past their lease, have ended: "
         "whoever stopped them may still have old keys in their memory."
-    ]
+    )
+    return [sentence]
 
 
 def write_destruction_record(folder: Path, destruction: Destruction) -> Path:

@@ -128,7 +128,9 @@ def test_a_walk_through_the_old_tree_delays_the_confirmation(quick_world: World)
     done = threading.Event()
     with quick_world.vault.uses.walk():
         quick_world.run("UPDATE trees SET next_version = 9")
-        quick_world.run("INSERT INTO roots SELECT tree, 8, epoch, master, wrapped_key, sealed_page FROM roots WHERE tree='held'")
+        quick_world.run(
+            "INSERT INTO roots SELECT tree, 8, epoch, master, wrapped_key, sealed_page FROM roots WHERE tree='held'"
+        )
         quick_world.run("UPDATE trees SET version = 8 WHERE tree = 'held'")
 
         def beat() -> None:
