@@ -49,13 +49,14 @@ _Seen = dict[str, tuple[int, int]]
 class Node:
     """This process among those that use keys. A context manager; the heartbeat runs in threads of its own."""
 
-    def __init__(self, vault: Vault, on_new_epoch: Callable[[], None] | None = None) -> None:
+    def __init__(self, vault: Vault, on_new_epoch: Callable[[frozenset[RecordId]], None] | None = None) -> None:
         """Make a node that stays, or, with `on_new_epoch`, one that is replaced.
 
         Args:
             vault: whose trees it watches.
             on_new_epoch: called once, from the heartbeat's thread, when a tree has a new epoch and the uses of
-                condemned records have been cut. From then on the process must take nothing new, and it must end.
+                condemned records have been cut; it is told which those were. From then on the process must take
+                nothing new, and it must end.
         """
         self._vault = vault
         self._id = new_id()
@@ -109,9 +110,10 @@ class Node:
         due = self._lease_until - now <= LEASE - _RENEW_AFTER
         if seen != self._seen and not self._leaving:
             if self._on_new_epoch is not None and self._seen and _epochs(seen) != _epochs(self._seen):
-                self._cut(self._condemned(self._vault.uses.records()))
+                condemned = self._condemned(self._vault.uses.records())
+                self._cut(condemned)
                 self._leaving = True
-                self._on_new_epoch()
+                self._on_new_epoch(frozenset(condemned))
             else:
                 self._let_go()
                 self._seen = seen

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 
 from .departure import Departure
+from .edge import facts_of
 from .limits import Limits
 from .problems import BODY_TOO_LARGE, BODY_TOO_SLOW, CALLER_GONE, LENGTH_UNREADABLE, RefusedError
 
@@ -38,9 +39,10 @@ async def chunks(request: Request, limits: Limits, departure: Departure) -> Asyn
     """
     loop = asyncio.get_running_loop()
     last = loop.time() + limits.body_s
+    record_id = facts_of(request.scope).record_id
     try:
         while True:
-            async with departure.patience(min(last, loop.time() + limits.silence_s)):
+            async with departure.patience(min(last, loop.time() + limits.silence_s), record_id):
                 message = await request.receive()
             if message["type"] == "http.disconnect":
                 raise RefusedError(CALLER_GONE)

@@ -85,7 +85,8 @@ class _Answer(Response):
         try:
             # A process that was stopped gives out nothing that it opened before.
             self._desk.must_serve()
-            async with self._desk.departure.patience(asyncio.get_running_loop().time() + self._desk.limits.silence_s):
+            until = asyncio.get_running_loop().time() + self._desk.limits.silence_s
+            async with self._desk.departure.patience(until, self._record_id):
                 await send({"type": "http.response.body", "body": piece, "more_body": more})
         except TimeoutError as slow:
             raise RefusedError(CALLER_GONE) from slow

@@ -135,6 +135,7 @@ class Serving(uvicorn.Server):
     def __init__(self, vault: Vault, node: Node, limits: Limits | None, log: Log) -> None:
         self._vault = vault
         self._departure = Departure()
+        self._condemned: frozenset[str] = frozenset()
         super().__init__(
             uvicorn.Config(
                 create_app(vault, node, limits=limits, log=log, departure=self._departure),
@@ -152,8 +153,12 @@ class Serving(uvicorn.Server):
             )
         )
 
-    def leave(self) -> None:
-        """Stop listening; end when what is under way has ended, and after DRAIN_S cut it. From any thread."""
+    def leave(self, condemned: frozenset[str]) -> None:
+        """Stop listening; end when what is under way has ended. From any thread.
+
+        What is about `condemned` records is cut at once, and everything else after DRAIN_S.
+        """
+        self._condemned = condemned
         self._departure.leaving = True
         self.should_exit = True
 
@@ -163,6 +168,7 @@ class Serving(uvicorn.Server):
             self.config.timeout_graceful_shutdown = int(DRAIN_S) + _FAREWELL_S
             for server in self.servers:
                 server.close()
+            self._departure.cut_condemned(self._condemned)
             asyncio.get_running_loop().call_later(DRAIN_S, self._cut)
             if self.server_state.connections:
                 await asyncio.sleep(_GRACE_S)

@@ -69,24 +69,24 @@ def main(home: Path, endpoint: str, listener: int, pulse: Pulse, log: Log) -> No
         VaultError, KeystoreError, ObjectStoreError, EmbeddedStoreError: the vault cannot be opened.
     """
     return_memory()
-    leave_at_once = threading.Event()
+    told: list[frozenset[str]] = []
     serving: list[Serving] = []
 
-    def leave() -> None:
+    def leave(condemned: frozenset[str]) -> None:
         pulse.say(LEAVING)
         # Whatever hangs, the process ends: a fence waits for it.
         overdue = threading.Timer(LEAVE_S, os._exit, [_OVERDUE])
         overdue.daemon = True
         overdue.start()
-        leave_at_once.set()
+        told.append(condemned)
         for server in serving:
-            server.leave()
+            server.leave(condemned)
 
     with open_vault(home, endpoint=endpoint or None) as vault, Node(vault, on_new_epoch=leave) as node:
         pulse.start(node)
         server = Serving(vault, node, None, log)
         serving.append(server)
-        if leave_at_once.is_set():
+        if told:
             return
         watcher = threading.Thread(target=_say_when_ready, args=(server, pulse), daemon=True)
         watcher.start()

@@ -1,0 +1,57 @@
+"""Looks for known values in the memory of processes: as they are, and as text."""
+
+import base64
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+_PIECE = 8 * 1024 * 1024
+
+
+def forms(value: bytes) -> set[bytes]:
+    """A value as it may stand in memory: raw, as digits, as base64 at each of three offsets, in UTF-16.
+
+    Of base64 the characters that depend on what stands before and after are left out.
+    """
+    found = {value, value.hex().encode(), value.hex().upper().encode()}
+    for offset in range(3):
+        text = base64.b64encode(bytes(offset) + value)[4:-4]
+        found |= {text, text.replace(b"+", b"-").replace(b"/", b"_")}
+    if value.isascii():
+        found.add(value.decode("ascii").encode("utf-16-le"))
+    found |= {value.hex().encode("utf-16-le")}
+    return found
+
+
+def regions(pid: int) -> Iterable[tuple[int, int]]:
+    """Start and end of all memory that a process could have written: not its program and its libraries' code."""
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        span, rights, *_ = line.split()
+        if rights.startswith("rw") and "[vvar]" not in line and "[vsyscall]" not in line:
+            start, end = (int(number, 16) for number in span.split("-"))
+            yield start, end
+
+
+def found_in(pid: int, wanted: Mapping[str, bytes]) -> set[str]:
+    """Names of the values that stand in the memory of a process."""
+    needles = {name: forms(value) for name, value in wanted.items()}
+    overlap = max(len(form) for every in needles.values() for form in every)
+    found: set[str] = set()
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for start, end in regions(pid):
+            at = start
+            before = b""
+            while at < end:
+                try:
+                    memory.seek(at)
+                    piece = memory.read(min(_PIECE, end - at))
+                except OSError:
+                    # Reserved, and never written.
+                    piece = b""
+                if not piece:
+                    break
+                text = before + piece
+                if text.count(0) != len(text):
+                    found |= {name for name, every in needles.items() if any(form in text for form in every)}
+                before = piece[-overlap:]
+                at += len(piece)
+    return found
