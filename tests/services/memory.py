@@ -1,10 +1,12 @@
 """Looks for known values in the memory of processes: as they are, and as text."""
 
 import base64
+from array import array
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-_PIECE = 8 * 1024 * 1024
+_PIECE = 2 * 1024 * 1024
+_PAGE = 4096
 
 
 def forms(value: bytes) -> set[bytes]:
@@ -31,6 +33,17 @@ def regions(pid: int) -> Iterable[tuple[int, int]]:
             yield start, end
 
 
+def present(pid: int, start: int, end: int) -> Iterable[tuple[int, int]]:
+    """The parts of a region that were ever touched, by the kernel's page map: much of it is only reserved."""
+    with Path(f"/proc/{pid}/pagemap").open("rb", buffering=0) as pagemap:
+        for at in range(start, end, _PIECE):
+            upto = min(at + _PIECE, end)
+            pagemap.seek(at // _PAGE * 8)
+            pages = array("Q", pagemap.read((upto - at) // _PAGE * 8))
+            if any(page >> 62 for page in pages):
+                yield at, upto
+
+
 def found_in(pid: int, wanted: Mapping[str, bytes]) -> set[str]:
     """Names of the values that stand in the memory of a process."""
     needles = {name: forms(value) for name, value in wanted.items()}
@@ -38,20 +51,12 @@ def found_in(pid: int, wanted: Mapping[str, bytes]) -> set[str]:
     found: set[str] = set()
     with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
         for start, end in regions(pid):
-            at = start
-            before = b""
-            while at < end:
+            for at, upto in present(pid, start, end):
+                memory.seek(max(start, at - overlap))
                 try:
-                    memory.seek(at)
-                    piece = memory.read(min(_PIECE, end - at))
+                    text = memory.read(upto - memory.tell())
                 except OSError:
-                    # Reserved, and never written.
-                    piece = b""
-                if not piece:
-                    break
-                text = before + piece
-                if text.count(0) != len(text):
-                    found |= {name for name, every in needles.items() if any(form in text for form in every)}
-                before = piece[-overlap:]
-                at += len(piece)
+                    # A device's, or the kernel's own.
+                    continue
+                found |= {name for name, every in needles.items() if any(form in text for form in every)}
     return found
