@@ -74,12 +74,12 @@ class Supervisor:
     listener: socket.socket
     count: int
     log: Log
-    _workers: list[_Worker] = field(default_factory=list)
-    _failures: int = 0
-    _start_at: float = 0.0
-    _stopping: bool = False
-    _any_ready: bool = False
-    _to_bury: bool = False
+    _workers: list[_Worker] = field(default_factory=list, init=False)
+    _failures: int = field(default=0, init=False)
+    _start_at: float = field(default=0.0, init=False)
+    _stopping: bool = field(default=False, init=False)
+    _any_ready: bool = field(default=False, init=False)
+    _to_bury: bool = field(default=False, init=False)
 
     def run(self) -> None:
         """Keep `count` workers until SIGINT or SIGTERM, then end them in order.

@@ -3,6 +3,7 @@
 import base64
 from array import array
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 
 _PIECE = 2 * 1024 * 1024
@@ -40,8 +41,10 @@ def present(pid: int, start: int, end: int) -> Iterable[tuple[int, int]]:
             upto = min(at + _PIECE, end)
             pagemap.seek(at // _PAGE * 8)
             pages = array("Q", pagemap.read((upto - at) // _PAGE * 8))
-            if any(page >> 62 for page in pages):
-                yield at, upto
+            for touched, run in groupby(range(len(pages)), lambda number: pages[number] >> 62 != 0):  # noqa: B023
+                if touched:
+                    numbers = list(run)
+                    yield at + numbers[0] * _PAGE, at + (numbers[-1] + 1) * _PAGE
 
 
 def found_in(pid: int, wanted: Mapping[str, bytes]) -> set[str]:
