@@ -5,7 +5,7 @@
 2. create the new master
 3. stage the next tree, mirror it, read it back, check the key graph (`vault.staging`)
 4. ONE transaction: check that nothing which matters has changed, condemn, switch the tree
-5. fence: every process has seen the new tree, or is dead past its lease
+5. fence: every process has let go of the old tree, or has ended, or is dead past its lease
 6. destroy the old master, read back that it is gone, try to use it
 7. record what was observed
 
@@ -129,17 +129,11 @@ def _finish(vault: Vault, destruction_id: DestructionId, progress: Progress) -> 
     if destruction.fenced_at is None:
         # 5. Fence.
         progress("fence")
-        confirmed, presumed_dead = wait_for_nodes(vault, destruction.tree, destruction.staged_version)
+        fenced = asdict(wait_for_nodes(vault, destruction.tree, destruction.staged_version))
         with vault.catalogue.write() as tx:
-            observed = destruction.observed | {"nodes_confirmed": confirmed, "nodes_presumed_dead": presumed_dead}
+            observed = destruction.observed | {f"nodes_{fate}": count for fate, count in fenced.items()}
             update(tx, destruction_id, fenced_at=vault.clock.now(), observed=observed)
-            note(
-                tx,
-                vault.clock.now(),
-                "fenced",
-                destruction_id,
-                {"confirmed": confirmed, "dead": presumed_dead},
-            )
+            note(tx, vault.clock.now(), "fenced", destruction_id, fenced)
     # 6. Destroy the old master. The ledger in the bucket must name the condemned before: the catalogue may be lost.
     progress("destroy master")
     publish(vault)

@@ -17,7 +17,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +39,16 @@ from .ledger import publish
 from .objects import Bucket, BucketSettings, ObjectExists
 from .policy import Policy
 
-__all__ = ["EMBEDDED", "Founding", "Home", "allow_custodian", "found_catalogue", "found_vault", "open_vault"]
+__all__ = [
+    "EMBEDDED",
+    "Founding",
+    "Home",
+    "allow_custodian",
+    "found_catalogue",
+    "found_vault",
+    "open_vault",
+    "open_without_keys",
+]
 
 FORMAT: Final = 1
 EMBEDDED: Final = "embedded"
@@ -245,11 +254,10 @@ def _found_tree(bucket: Bucket, custodian: Custodian, vault_id: bytes, tree: Tre
 
 
 @contextmanager
-def open_vault(path: Path, clock: Clock | None = None, *, own_store: bool = False) -> Iterator[Vault]:
+def open_vault(path: Path, clock: Clock | None = None, *, endpoint: str | None = None) -> Iterator[Vault]:
     """Open the vault in a home folder; starts its embedded object store where nobody runs it.
 
-    With `own_store` an embedded store that another process runs is not used but waited for: a service needs
-    its own.
+    With `endpoint`, from `open_without_keys` in the process above, the store is used there and never started.
 
     Raises:
         HomeError: there is no vault there, or one of another version.
@@ -257,7 +265,7 @@ def open_vault(path: Path, clock: Clock | None = None, *, own_store: bool = Fals
         CustodianError: the custodian cannot be used.
     """
     home = Home.at(path)
-    with _parts(home, own_store=own_store) as (catalogue, bucket, custody):
+    with _parts(home, endpoint=endpoint) as (catalogue, bucket, custody):
         catalogue.migrate()
         with catalogue.read() as tx:
             vault_id = tx.execute(sa.select(vaults.c.vault_id)).scalar()
@@ -288,6 +296,29 @@ def allow_custodian(path: Path, uri: str) -> bool:
     return True
 
 
+@contextmanager
+def open_without_keys(path: Path) -> Iterator[tuple[Catalogue, str | None]]:
+    """The catalogue of a home and the address of its object store, and nothing that could lead to a key.
+
+    For whoever supervises others that use keys. An embedded store that another process runs is not used but waited
+    for: a service that is to stay must own its store.
+
+    Raises:
+        HomeError: there is no vault there, or one of another version.
+        EmbeddedStoreError: the embedded object store does not start.
+    """
+    home = Home.at(path)
+    credentials = json.loads((path / _CREDENTIALS).read_text("utf-8"))
+    secret = SecretStr(credentials["secret_key"])
+    with _endpoint(home.settings, credentials["access_key"], secret, borrow=False) as endpoint:
+        catalogue = Catalogue(home.database)
+        try:
+            catalogue.migrate()
+            yield catalogue, endpoint
+        finally:
+            catalogue.close()
+
+
 def _settler(settings: dict[str, Any]) -> Callable[[], None]:
     """The embedded store acknowledges before it has synced; real S3 does not."""
     if settings["objects"] != EMBEDDED:
@@ -296,15 +327,15 @@ def _settler(settings: dict[str, Any]) -> Callable[[], None]:
 
 
 @contextmanager
-def _parts(home: Home, *, own_store: bool = False) -> Iterator[tuple[Catalogue, Bucket, Custody]]:
+def _parts(home: Home, *, endpoint: str | None = None) -> Iterator[tuple[Catalogue, Bucket, Custody]]:
     settings = home.settings
     credentials = json.loads((home.path / _CREDENTIALS).read_text("utf-8"))
     secret = SecretStr(credentials["secret_key"])
     custody = Custody(lambda uri: _open_custodian(home, uri), lambda: Home.at(home.path).settings["custodians"])
-    with _endpoint(settings, credentials["access_key"], secret, own_store=own_store) as endpoint:
+    with nullcontext(endpoint) if endpoint else _endpoint(settings, credentials["access_key"], secret) as url:
         bucket = Bucket(
             BucketSettings(
-                endpoint_url=endpoint,
+                endpoint_url=url,
                 region=settings["region"],
                 bucket=settings["bucket"],
                 access_key=credentials["access_key"],
@@ -325,9 +356,11 @@ def _open_custodian(home: Home, uri: str) -> Custodian:
 
 
 @contextmanager
-def _endpoint(settings: dict[str, Any], access_key: str, secret: SecretStr, *, own_store: bool) -> Iterator[str | None]:
+def _endpoint(
+    settings: dict[str, Any], access_key: str, secret: SecretStr, *, borrow: bool = True
+) -> Iterator[str | None]:
     if settings["objects"] == EMBEDDED:
-        with share(Path(settings["objects_folder"]), access_key, secret, borrow=not own_store) as endpoint:
+        with share(Path(settings["objects_folder"]), access_key, secret, borrow=borrow) as endpoint:
             yield endpoint
     elif settings["objects"] == "aws":
         yield None

@@ -5,6 +5,9 @@ is condemned, its uses are cut: the next step fails, and the key and the cipher 
 A use is noted *before* its key is fetched, so there is no moment at which a key is held unseen.
 
 Whoever walks a tree holds its root and a page for some milliseconds; such walks are counted, and waited for.
+
+A process that uses keys has a lease (`vault.fences`). It is asked for right before every use of a key, so a process
+that was stopped and wakes up too late uses none.
 """
 
 from __future__ import annotations
@@ -15,14 +18,18 @@ from contextlib import contextmanager
 
 from keystore import Key
 
-from .errors import VaultError
+from .errors import BusyError
 from .ids import RecordId
 
-__all__ = ["KeyUse", "KeyUses", "UseCutError"]
+__all__ = ["KeyUse", "KeyUses", "LeaseOverError", "UseCutError"]
 
 
-class UseCutError(VaultError):
-    """The record was condemned while its key was in use."""
+class UseCutError(BusyError):
+    """The record was condemned while its key was in use, or this process may not use keys any more."""
+
+
+class LeaseOverError(UseCutError):
+    """The lease of this process has run out: whatever key it holds may be an old one."""
 
 
 class KeyUses:
@@ -32,6 +39,21 @@ class KeyUses:
         self._uses: set[KeyUse] = set()
         self._walks: set[object] = set()
         self._lock = threading.Lock()
+        self._lease: Callable[[], bool] | None = None
+
+    def lease(self, runs: Callable[[], bool] | None) -> None:
+        """From now on use keys only while `runs` says so; None for a process that nobody fences."""
+        self._lease = runs
+
+    def require_lease(self) -> None:
+        """To be called right before a key is used.
+
+        Raises:
+            LeaseOverError: the lease has run out.
+        """
+        if self._lease is not None and not self._lease():
+            message = "This process has lost its lease in the vault; try again."
+            raise LeaseOverError(message)
 
     def begin(self, record_id: RecordId, on_cut: Callable[[], None] = lambda: None) -> KeyUse:
         """Note a use; `on_cut` drops what was made from the key (a cipher state)."""
@@ -47,7 +69,12 @@ class KeyUses:
 
     @contextmanager
     def walk(self) -> Iterator[None]:
-        """Note a walk through a tree, from before its root is looked up until its keys are wiped."""
+        """Note a walk through a tree, from before its root is looked up until its keys are wiped.
+
+        Raises:
+            LeaseOverError: see `require_lease`.
+        """
+        self.require_lease()
         mark = object()
         with self._lock:
             self._walks.add(mark)
@@ -106,9 +133,10 @@ class KeyUse:
         """Use the key, or a cipher made from it; nobody can cut within the block.
 
         Raises:
-            UseCutError: the use was cut or has ended.
+            UseCutError: the use was cut or has ended, or the lease has run out.
         """
         with self._lock:
+            self._uses.require_lease()
             if self._key is None:
                 message = "This use was cut."
                 raise UseCutError(message)

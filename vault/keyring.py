@@ -106,6 +106,8 @@ def _through(vault: Vault, tree: Tree, cohort: int, slot: int) -> Key:
             root, page = keys.current_root(tx, tree), keys.load_page(tx, tree, cohort)
             custodian = custodian_of(vault, tx, root)
         with OpenTree.open(vault.vault_id, root, custodian) as opened:
+            # A process may be stopped at any time, and most likely while it waits for the custodian.
+            vault.uses.require_lease()
             return opened.record_key(page, slot)
 
 

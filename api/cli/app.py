@@ -10,6 +10,8 @@ from typing import Final
 
 import typer
 
+from vault.hardening import harden
+
 from .custodians import custodian_app
 from .demo import demo
 from .destroying import destruction_app, recover, scrub, sweep
@@ -90,6 +92,7 @@ def main() -> None:
     """Run the command line; ends the process with one of the exit codes."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
+    harden()
     sys.exit(_run())
 
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vault.context import Vault
-from vault.destruction import recover_destructions
-from vault.errors import BusyError
-from vault.fences import Node
-from vault.holds import copy_held_keys
-from vault.home import Home, open_vault
+from vault.home import Home, open_without_keys
 
 from .exits import CommandError, ExitCode
 from .manual import described
@@ -41,49 +38,52 @@ def serve(
             metavar="PORT", help="Listen on this port; 0 takes a free one. [dim]Default 8080; SHREDVAULT_PORT.[/dim]"
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="COUNT",
+            help="Serve with so many processes, about one for each core. [dim]Default 1; SHREDVAULT_WORKERS.[/dim]",
+        ),
+    ] = None,
 ) -> None:
     """Start the HTTP service. Ctrl-C or SIGTERM ends it in order.
 
     First it puts in order what was cut off: a destruction that had condemned nothing is undone, one that had is
-    carried to its end. The embedded object store runs inside. One `serve` for each vault; all other commands
-    work meanwhile. Put a proxy with TLS in front of it when others than this machine are to reach it.
+    carried to its end. The embedded object store runs beside it. Workers that a destruction finds with keys end and
+    are replaced; callers wait for a moment and are not refused. One `serve` for each vault; all other commands work
+    meanwhile. Put a proxy with TLS in front of it when others than this machine are to reach it.
     """
-    settings = load_settings(home=home, host=host, port=port)
+    settings = load_settings(home=home, host=host, port=port, workers=workers)
     where = Home.at(settings.home_folder)
-    with _only_one(where.path):
-        _require_free(settings.host, settings.port)
-        try:
-            with open_vault(where.path, own_store=True) as vault, Node(vault) as node:
-                _put_in_order(vault)
-                _run(vault, node, settings.host, settings.port)
-        except KeyboardInterrupt:
-            # The server has ended in order by now, or had not begun.
-            pass
+    with _only_one(where.path), _listening(settings.host, settings.port) as listener:
+        if settings.port:
+            shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+            note(f"Serving on http://{shown}:{settings.port}; Ctrl-C ends it.")
+        # After an interrupt everything has ended in order by now, or had not begun.
+        with suppress(KeyboardInterrupt):
+            _supervise(where.path, settings.workers, listener)
     note("The service has ended.")
 
 
-def _run(vault: Vault, node: Node, host: str, port: int) -> None:
+def _supervise(home: Path, workers: int, listener: socket.socket) -> None:
     # FastAPI takes longer to import than most commands take to run.
-    from api.http.server import run_server  # noqa: PLC0415
+    from api.http.logs import make_log  # noqa: PLC0415
+    from api.http.supervisor import Supervisor, WorkersFailError  # noqa: PLC0415
 
-    if port:
-        shown = f"[{host}]" if ":" in host else host
-        note(f"Serving on http://{shown}:{port}; Ctrl-C ends it.")
-    run_server(vault, node, host, port)
+    with open_without_keys(home) as (catalogue, endpoint):
+        _put_in_order(home, endpoint)
+        try:
+            Supervisor(home, endpoint, catalogue, listener, workers, make_log()).run()
+        except WorkersFailError as failed:
+            raise CommandError(ExitCode.UNAVAILABLE, str(failed)) from failed
 
 
-def _put_in_order(vault: Vault) -> None:
-    try:
-        found = recover_destructions(vault)
-    except BusyError:
-        note("A destruction is running in another process; it is left to it.")
-    else:
-        for one in found.undone:
-            note(f"Undone: destruction {one} was cut off before it had destroyed anything.")
-        for one in found.finished:
-            note(f"Finished: destruction {one} was cut off.")
-    if copied := copy_held_keys(vault):
-        note(f"{copied} keys of held records copied.")
+def _put_in_order(home: Path, endpoint: str | None) -> None:
+    flags = [f"-W{option}" for option in sys.warnoptions]
+    command = [sys.executable, *flags, "-m", "api.cli.ordering", str(home), endpoint or ""]
+    code = subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode  # noqa: S603  # a fixed program
+    if code:
+        raise typer.Exit(code if code > 0 else ExitCode.BUG)
 
 
 @contextmanager
@@ -101,15 +101,17 @@ def _only_one(home: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _require_free(host: str, port: int) -> None:
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """The socket that all workers share."""
+    from api.http.server import listen  # noqa: PLC0415  # as above
+
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = listen(host, port)
     except socket.gaierror as unknown:
         raise CommandError(ExitCode.USAGE, f"There is no address {host} on this machine.") from unknown
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as taken:
-            message = f"Port {port} on {host} cannot be had ({taken.strerror}); give another with --port."
-            raise CommandError(ExitCode.BUSY, message) from taken
+    except OSError as taken:
+        message = f"Port {port} on {host} cannot be had ({os.strerror(taken.errno or 0)}); give another with --port."
+        raise CommandError(ExitCode.BUSY, message) from taken
+    with listener:
+        yield listener

@@ -22,6 +22,7 @@ __all__ = ["HomeOption", "JsonOption", "Settings", "load_settings"]
 
 _DEFAULT_HOME: Final = Path(".local/share/shredvault/home")
 _PORT_LIMIT: Final = 65_535
+_WORKERS_LIMIT: Final = 64
 _CREDENTIALS_BYTES_MAX: Final = 4096
 _OTHERS: Final = 0o077
 
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     s3_credentials_file: Path | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=_PORT_LIMIT)
+    workers: int = Field(default=1, ge=1, le=_WORKERS_LIMIT)
 
     @property
     def home_folder(self) -> Path:

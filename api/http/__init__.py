@@ -1,4 +1,6 @@
-"""The HTTP face, version 1: `create_app` makes it, `run_server` serves it. The only package that imports FastAPI.
+"""The HTTP face, version 1: `create_app` makes it, `server` serves it, `supervisor` keeps several processes that do.
+
+The only package that imports FastAPI.
 
 A request passes: `edge` (limits, headers, log line, metrics, problems) → the routes of `records`, `uploads`,
 `downloads`, `health` → one use case of `vault` in a thread of `workers`.
@@ -7,6 +9,6 @@ A request passes: `edge` (limits, headers, log line, metrics, problems) → the 
 from __future__ import annotations
 
 from .app import create_app
-from .server import background_server, run_server
+from .server import background_server
 
-__all__ = ["background_server", "create_app", "run_server"]
+__all__ = ["background_server", "create_app"]

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from vault.context import Vault
 from vault.fences import Node
 
+from .departure import Departure
 from .desk import Desk
 from .downloads import download_routes
 from .edge import Edge, facts_of
@@ -29,7 +30,14 @@ from .workers import Workers
 __all__ = ["create_app"]
 
 
-def create_app(vault: Vault, node: Node, *, limits: Limits | None = None, log: Log | None = None) -> FastAPI:
+def create_app(
+    vault: Vault,
+    node: Node,
+    *,
+    limits: Limits | None = None,
+    log: Log | None = None,
+    departure: Departure | None = None,
+) -> FastAPI:
     """Make the app.
 
     Args:
@@ -37,8 +45,9 @@ def create_app(vault: Vault, node: Node, *, limits: Limits | None = None, log: L
         node: this process among those that use keys, entered; stays the caller's.
         limits: others than the defaults.
         log: where log lines go; standard error by default.
+        departure: by which the server says that this process is being replaced.
     """
-    limits = limits or Limits()
+    limits, departure = limits or Limits(), departure or Departure()
     metrics = Metrics()
     workers, checkers = Workers(limits.threads), Workers(2, "readiness")
 
@@ -60,9 +69,9 @@ def create_app(vault: Vault, node: Node, *, limits: Limits | None = None, log: L
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.add_middleware(Edge, log=log or make_log(), metrics=metrics, limits=limits)
+    app.add_middleware(Edge, log=log or make_log(), metrics=metrics, limits=limits, departure=departure)
     app.add_exception_handler(HTTPException, _router_says_no)
-    desk = Desk(vault, node, limits, metrics, workers)
+    desk = Desk(vault, node, limits, metrics, workers, departure)
     for routes in (record_routes(desk), upload_routes(desk), download_routes(desk), health_routes(desk, checkers)):
         app.include_router(routes)
     return app

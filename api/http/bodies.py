@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
+from .departure import Departure
+from .edge import facts_of
 from .limits import Limits
 from .problems import BODY_TOO_LARGE, BODY_TOO_SLOW, CALLER_GONE, LENGTH_UNREADABLE, RefusedError
 
@@ -29,17 +31,18 @@ def declared_length(request: Request) -> int | None:
     return int(text)
 
 
-async def chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
+async def chunks(request: Request, limits: Limits, departure: Departure) -> AsyncIterator[bytes]:
     """The body as it comes. The first step is what makes the server send `100 Continue`.
 
     Raises:
-        RefusedError: the caller went away before the end, or was silent for too long.
+        RefusedError: the caller went away before the end, or was silent for too long, or this worker leaves.
     """
     loop = asyncio.get_running_loop()
     last = loop.time() + limits.body_s
+    record_id = facts_of(request.scope).record_id
     try:
         while True:
-            async with asyncio.timeout_at(min(last, loop.time() + limits.silence_s)):
+            async with departure.patience(min(last, loop.time() + limits.silence_s), record_id):
                 message = await request.receive()
             if message["type"] == "http.disconnect":
                 raise RefusedError(CALLER_GONE)
@@ -51,7 +54,7 @@ async def chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
         raise RefusedError(BODY_TOO_SLOW) from slow
 
 
-async def small_body(request: Request, limits: Limits) -> bytes:
+async def small_body(request: Request, limits: Limits, departure: Departure) -> bytes:
     """The whole of a body that is no document.
 
     Raises:
@@ -61,7 +64,7 @@ async def small_body(request: Request, limits: Limits) -> bytes:
     if declared is not None and declared > limits.json_bytes:
         raise RefusedError(BODY_TOO_LARGE)
     body = bytearray()
-    async for chunk in chunks(request, limits):
+    async for chunk in chunks(request, limits, departure):
         body += chunk
         if len(body) > limits.json_bytes:
             raise RefusedError(BODY_TOO_LARGE)

@@ -12,6 +12,7 @@ from vault.access import Caller, MistypedTokenError, authenticate
 from vault.context import Vault
 from vault.fences import Node
 
+from .departure import Departure
 from .edge import Facts, facts_of
 from .limits import Limits
 from .metrics import Metrics
@@ -48,6 +49,7 @@ class Desk:
     limits: Limits
     metrics: Metrics
     workers: Workers
+    departure: Departure
     uploads: Places = field(init=False)
     downloads: Places = field(init=False)
 
@@ -56,11 +58,12 @@ class Desk:
         object.__setattr__(self, "downloads", Places(self.limits.downloads))
 
     def must_serve(self) -> None:
-        """Refuse while this process has no lease.
+        """Refuse while this process has no lease, or has taken leave.
 
         Raises:
-            RefusedError: the lease has run out.
+            RefusedError: the lease has run out, or this worker is being replaced.
         """
+        self.departure.must_not_be_cut()
         if not self.node.may_serve:
             raise RefusedError(NOT_SERVING)
 

@@ -83,7 +83,10 @@ class _Answer(Response):
     async def _pass_on(self, send: Send, piece: bytes, *, more: bool) -> None:
         """Send a piece; a caller who takes nothing for long is given up."""
         try:
-            async with asyncio.timeout(self._desk.limits.silence_s):
+            # A process that was stopped gives out nothing that it opened before.
+            self._desk.must_serve()
+            until = asyncio.get_running_loop().time() + self._desk.limits.silence_s
+            async with self._desk.departure.patience(until, self._record_id):
                 await send({"type": "http.response.body", "body": piece, "more_body": more})
         except TimeoutError as slow:
             raise RefusedError(CALLER_GONE) from slow

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vault.ids import is_id
 
+from .departure import Departure
 from .limits import Limits
 from .logs import Log, class_chain, our_frames
 from .metrics import Metrics
@@ -69,11 +70,12 @@ def facts_of(scope: Scope) -> Facts:
 class Edge:
     """The layer, around one app."""
 
-    def __init__(self, app: ASGIApp, *, log: Log, metrics: Metrics, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, *, log: Log, metrics: Metrics, limits: Limits, departure: Departure) -> None:
         self._app = app
         self._log = log
         self._metrics = metrics
         self._limits = limits
+        self._departure = departure
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,7 +84,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        exchange = _Exchange(scope, receive, send, self._limits)
+        exchange = _Exchange(scope, receive, send, self._limits, self._departure)
         scope[_FACTS] = exchange.facts
         self._under_way += 1
         try:
@@ -124,7 +126,7 @@ class Edge:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits, departure: Departure) -> None:
         self.facts = Facts()
         self.status = CALLER_GONE.status
         self.complete = False
@@ -133,6 +135,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._limits = limits
+        self._departure = departure
         self._began = False
         self._body_to_come, self._waits = _body_announced(scope)
 
@@ -156,7 +159,7 @@ class _Exchange:
                 *(pair for pair in _SECURITY_HEADERS if pair[0] not in ours),
                 (b"request-id", self.facts.request_id.encode()),
             ]
-            if self._body_to_come:
+            if self._body_to_come or self._departure.leaving:
                 message["headers"].append((b"connection", b"close"))
         elif not message.get("more_body", False):
             self.complete = True

@@ -110,6 +110,13 @@ NOT_SERVING: Final = Kind(
     "It could not renew its lease in the vault, and stops until it can.",
     retry_after_s=5,
 )
+LEAVING: Final = Kind(
+    "leaving",
+    503,
+    "This server is being replaced",
+    "A destruction has replaced the keys, and every process that held old ones ends.",
+    retry_after_s=_SOON_S,
+)
 OVERLOADED: Final = Kind(
     "overloaded", 503, "Too much at once", "Too many requests are under way.", retry_after_s=_SOON_S
 )

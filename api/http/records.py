@@ -36,7 +36,7 @@ def record_routes(desk: Desk) -> APIRouter:
         key = _idempotency_key(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise RefusedError(JSON_NEEDED)
-        body = await small_body(request, desk.limits)
+        body = await small_body(request, desk.limits, desk.departure)
         applicant = parse_open_record(body).applicant.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         desk.must_serve()
         opened = await desk.workers.run(

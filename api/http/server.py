@@ -1,4 +1,4 @@
-"""Serves the app with uvicorn: one process, one event loop.
+"""Serves the app with uvicorn: one process, one event loop. `supervisor` runs several.
 
 What uvicorn leaves open is closed here: a limit on the head of a request in bytes and in seconds, and refusals of its
 own as problem documents. Its access log is off, because paths hold document names; what it says otherwise goes the way
@@ -25,17 +25,26 @@ from vault.context import Vault
 from vault.fences import Node
 
 from .app import create_app
+from .departure import Departure
 from .limits import Limits
 from .logs import Log, make_log, routed
 from .problems import MEDIA_TYPE, REQUEST_UNUSABLE
 
-__all__ = ["background_server", "run_server"]
+__all__ = ["DRAIN_S", "LEAVE_S", "Serving", "background_server", "listen", "return_memory"]
 
 HEAD_BYTES_MAX: Final = 32 * 1024
 HEAD_SECONDS_MAX: Final = 15.0
 CONNECTIONS_MAX: Final = 1024
 KEEP_ALIVE_S: Final = 15
 SHUTDOWN_S: Final = 20
+DRAIN_S: Final = 10.0
+"""How long a worker that is replaced lets requests come to their end."""
+_GRACE_S: Final = 0.5
+"""A caller who has connected and not yet spoken when the worker stops listening is still heard for so long."""
+_FAREWELL_S: Final = 3
+"""What was cut is answered within this time."""
+LEAVE_S: Final = _GRACE_S + DRAIN_S + 2 * _FAREWELL_S
+"""A worker that has not ended by then is ended."""
 _BACKLOG: Final = 512
 _START_S: Final = 10.0
 # glibc, <malloc.h>
@@ -116,12 +125,58 @@ class _Protocol(HttpToolsProtocol):
             self._head_timer = None
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn's server; a signal ends it in order and nothing more.
+class Serving(uvicorn.Server):
+    """Uvicorn's server; a signal ends it in order and nothing more, and it can take leave.
 
     Uvicorn raises the signal again when it is done, and SIGTERM would then kill the process before the lease is given
-    back and the embedded store is stopped.
+    back.
     """
+
+    def __init__(self, vault: Vault, node: Node, limits: Limits | None, log: Log) -> None:
+        self._vault = vault
+        self._departure = Departure()
+        self._condemned: frozenset[str] = frozenset()
+        super().__init__(
+            uvicorn.Config(
+                create_app(vault, node, limits=limits, log=log, departure=self._departure),
+                loop="uvloop",
+                http=_Protocol,
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                limit_concurrency=CONNECTIONS_MAX,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=SHUTDOWN_S,
+            )
+        )
+
+    def leave(self, condemned: frozenset[str]) -> None:
+        """Stop listening; end when what is under way has ended. From any thread.
+
+        What is about `condemned` records is cut at once, and everything else after DRAIN_S.
+        """
+        self._condemned = condemned
+        self._departure.leaving = True
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, but nobody who is connected already is turned away unheard."""
+        if self._departure.leaving:
+            self.config.timeout_graceful_shutdown = int(DRAIN_S) + _FAREWELL_S
+            for server in self.servers:
+                server.close()
+            self._departure.cut_condemned(self._condemned)
+            asyncio.get_running_loop().call_later(DRAIN_S, self._cut)
+            if self.server_state.connections:
+                await asyncio.sleep(_GRACE_S)
+        await super().shutdown(sockets)
+
+    def _cut(self) -> None:
+        self._vault.uses.cut(self._vault.uses.records())
+        self._departure.cut()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -142,7 +197,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _return_memory() -> None:
+def return_memory() -> None:
     """Have glibc give large buffers back to the kernel: uploads come and go, and it would keep what they freed.
 
     Where there is no glibc nothing happens.
@@ -151,23 +206,6 @@ def _return_memory() -> None:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         mallopt(_M_MMAP_THRESHOLD, 1024 * 1024)
         mallopt(_M_ARENA_MAX, 2)
-
-
-def run_server(
-    vault: Vault, node: Node, host: str, port: int, *, limits: Limits | None = None, log: Log | None = None
-) -> None:
-    """Serve until SIGINT or SIGTERM, then end in order. Port 0 takes a free one; the log says which.
-
-    Raises:
-        OSError: nobody can listen there.
-    """
-    log = log or make_log()
-    _return_memory()
-    with _listen(host, port) as listener, routed(log, "", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
-        address = "listening on {} port {}".format(*listener.getsockname()[:2])
-        log.info(address)
-        _server(vault, node, limits, log).run(sockets=[listener])
-        log.info("ended")
 
 
 @contextmanager
@@ -188,9 +226,9 @@ def background_server(
     """
     log = log or make_log()
     with ExitStack() as stack:
-        listener = stack.enter_context(_listen(host, port))
+        listener = stack.enter_context(listen(host, port))
         stack.enter_context(routed(log, "uvicorn", "uvicorn.error", "uvicorn.access"))
-        server = _server(vault, node, limits, log)
+        server = Serving(vault, node, limits, log)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="http", daemon=True)
         thread.start()
         stack.callback(thread.join)
@@ -205,25 +243,11 @@ def background_server(
         yield f"http://{host}:{listener.getsockname()[1]}"
 
 
-def _server(vault: Vault, node: Node, limits: Limits | None, log: Log) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            create_app(vault, node, limits=limits, log=log),
-            loop="uvloop",
-            http=_Protocol,
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            limit_concurrency=CONNECTIONS_MAX,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=SHUTDOWN_S,
-        )
-    )
+def listen(host: str, port: int) -> socket.socket:
+    """Listen there; port 0 takes a free one.
 
-
-def _listen(host: str, port: int) -> socket.socket:
+    Raises:
+        OSError: nobody can listen there.
+    """
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     return socket.create_server(address[:2], family=family, backlog=_BACKLOG)

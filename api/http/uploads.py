@@ -61,7 +61,7 @@ class _Reception:
         desk.metrics.in_flight.inc()
         try:
             upload = await desk.serve(self._request, self._begin)
-            async for chunk in chunks(self._request, desk.limits):
+            async for chunk in chunks(self._request, desk.limits, desk.departure):
                 desk.must_serve()
                 for piece in _pieces(chunk):
                     if upload.part_is_full:

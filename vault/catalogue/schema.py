@@ -336,6 +336,11 @@ nodes = sa.Table(
     sa.Column("lease_until", Instant, nullable=False),
     sa.Column("active_version", sa.BigInteger, nullable=False),
     sa.Column("held_version", sa.BigInteger, nullable=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("boot", sa.String(80), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("started", sa.BigInteger, nullable=False),
+    sa.Column("replaced", sa.Boolean, nullable=False),
 )
 
 # --- views --------------------------------------------------------------------------------------------

@@ -59,6 +59,11 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.BigInteger(), nullable=False),
         sa.Column("active_version", sa.BigInteger(), nullable=False),
         sa.Column("held_version", sa.BigInteger(), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("boot", sa.String(length=80), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("started", sa.BigInteger(), nullable=False),
+        sa.Column("replaced", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_nodes")),
     )
     op.create_table(

@@ -1,0 +1,31 @@
+"""A vault served by real workers, with an embedded object store, and its command line."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.cli.conftest import Operator, compiled, forker, heeding_interrupts, newcomer
+from tests.fences.service import Service
+
+__all__ = ["compiled", "forker", "heeding_interrupts", "newcomer"]
+
+
+@pytest.fixture
+def serve(newcomer: Operator) -> Iterator[Callable[..., Service]]:
+    """Found a vault and serve it with so many workers."""
+    assert newcomer.run("init").code == 0
+    started: list[Service] = []
+
+    def start(workers: int, **settings: str) -> Service:
+        started.append(Service.start(newcomer, workers, **settings))
+        return started[-1]
+
+    yield start
+    for service in started:
+        service.kill()
+
+
+@pytest.fixture
+def service(serve: Callable[..., Service]) -> Service:
+    """Three workers."""
+    return serve(3)

@@ -1,0 +1,65 @@
+"""Looks for known values in the memory of processes: as they are, and as text."""
+
+import base64
+from array import array
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from pathlib import Path
+
+_PIECE = 2 * 1024 * 1024
+_PAGE = 4096
+
+
+def forms(value: bytes) -> set[bytes]:
+    """A value as it may stand in memory: raw, as digits, as base64 at each of three offsets, in UTF-16.
+
+    Of base64 the characters that depend on what stands before and after are left out.
+    """
+    found = {value, value.hex().encode(), value.hex().upper().encode()}
+    for offset in range(3):
+        text = base64.b64encode(bytes(offset) + value)[4:-4]
+        found |= {text, text.replace(b"+", b"-").replace(b"/", b"_")}
+    if value.isascii():
+        found.add(value.decode("ascii").encode("utf-16-le"))
+    found |= {value.hex().encode("utf-16-le")}
+    return found
+
+
+def regions(pid: int) -> Iterable[tuple[int, int]]:
+    """Start and end of all memory that a process could have written: not its program and its libraries' code."""
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        span, rights, *_ = line.split()
+        if rights.startswith("rw") and "[vvar]" not in line and "[vsyscall]" not in line:
+            start, end = (int(number, 16) for number in span.split("-"))
+            yield start, end
+
+
+def present(pid: int, start: int, end: int) -> Iterable[tuple[int, int]]:
+    """The parts of a region that were ever touched, by the kernel's page map: much of it is only reserved."""
+    with Path(f"/proc/{pid}/pagemap").open("rb", buffering=0) as pagemap:
+        for at in range(start, end, _PIECE):
+            upto = min(at + _PIECE, end)
+            pagemap.seek(at // _PAGE * 8)
+            pages = array("Q", pagemap.read((upto - at) // _PAGE * 8))
+            for touched, run in groupby(range(len(pages)), lambda number: pages[number] >> 62 != 0):  # noqa: B023
+                if touched:
+                    numbers = list(run)
+                    yield at + numbers[0] * _PAGE, at + (numbers[-1] + 1) * _PAGE
+
+
+def found_in(pid: int, wanted: Mapping[str, bytes]) -> set[str]:
+    """Names of the values that stand in the memory of a process."""
+    needles = {name: forms(value) for name, value in wanted.items()}
+    overlap = max(len(form) for every in needles.values() for form in every)
+    found: set[str] = set()
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for start, end in regions(pid):
+            for at, upto in present(pid, start, end):
+                memory.seek(max(start, at - overlap))
+                try:
+                    text = memory.read(upto - memory.tell())
+                except OSError:
+                    # A device's, or the kernel's own.
+                    continue
+                found |= {name for name, every in needles.items() if any(form in text for form in every)}
+    return found
