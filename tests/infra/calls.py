@@ -32,6 +32,7 @@ S3_RIGHTS: Final = {
 """From "Required permissions for Amazon S3 API operations" in the S3 user guide."""
 
 KMS_RIGHTS: Final = {
+    "cancel_key_deletion": "kms:CancelKeyDeletion",
     "create_alias": "kms:CreateAlias",
     "create_key": "kms:CreateKey",
     "decrypt": "kms:Decrypt",
@@ -39,14 +40,12 @@ KMS_RIGHTS: Final = {
     "delete_imported_key_material": "kms:DeleteImportedKeyMaterial",
     "describe_key": "kms:DescribeKey",
     "encrypt": "kms:Encrypt",
-    "get_key_policy": "kms:GetKeyPolicy",
     "get_parameters_for_import": "kms:GetParametersForImport",
     "import_key_material": "kms:ImportKeyMaterial",
-    "list_aliases": "kms:ListAliases",
+    "list_key_rotations": "kms:ListKeyRotations",
     "list_keys": "kms:ListKeys",
-    "list_resource_tags": "kms:ListResourceTags",
     "schedule_key_deletion": "kms:ScheduleKeyDeletion",
-    "tag_resource": "kms:TagResource",
+    "update_key_description": "kms:UpdateKeyDescription",
 }
 """From "AWS KMS permissions" in the KMS developer guide."""
 

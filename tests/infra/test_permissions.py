@@ -18,10 +18,10 @@ VAULT = Template()
 BUCKET_POLICY: Final = VAULT.resource("BucketPolicy")["PolicyDocument"]
 BUCKET: Final = f"arn:aws:s3:::{VAULT.resource('Bucket')['BucketName']}"
 KEY: Final = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/6f9d8a52-0f6a-4a53-9a6e-0c1d2e3f4a5b"
-ALIAS: Final = f"arn:aws:kms:us-east-1:{ACCOUNT}:alias/shredvault/active-01"
-OURS: Final = {"aws:ResourceTag/shredvault": "shredvault"}
+ALIAS: Final = f"arn:aws:kms:us-east-1:{ACCOUNT}:alias/shredvault-active-01"
+OURS: Final = {"aws:ResourceTag/shredvault": "shredvault-"}
 NEW_KEY: Final = {
-    "aws:RequestTag/shredvault": "shredvault",
+    "aws:RequestTag/shredvault": "shredvault-",
     "kms:KeyOrigin": "EXTERNAL",
     "kms:KeySpec": "SYMMETRIC_DEFAULT",
     "kms:MultiRegion": "false",
@@ -62,9 +62,12 @@ LOOKS = [
     Request("s3:GetBucketVersioning", BUCKET),
     Request("s3:ListBucket", BUCKET),
     Request("s3:ListBucketVersions", BUCKET),
-    Request("kms:ListAliases", "*"),
     Request("kms:ListKeys", "*"),
-    *(kms(f"kms:{name}") for name in ("Decrypt", "DescribeKey", "Encrypt", "GetKeyPolicy", "ListResourceTags")),
+    # Of any key: a master is found by its description.
+    Request("kms:DescribeKey", KEY),
+    Request("kms:ListKeyRotations", KEY),
+    kms("kms:Decrypt"),
+    kms("kms:Encrypt"),
     Request("s3:GetObject", f"{BUCKET}/keystore/active/0000000000000001"),
     Request("s3:GetObject", f"{BUCKET}/ledger/1"),
 ]
@@ -88,6 +91,7 @@ DESTROYER_DOES = [
     Request("kms:TagResource", KEY, NEW_KEY),
     *(kms(f"kms:{name}") for name in ("CreateAlias", "DeleteAlias", "GetParametersForImport", "ImportKeyMaterial")),
     *(kms(f"kms:{name}") for name in ("DeleteImportedKeyMaterial", "ScheduleKeyDeletion")),
+    *(kms(f"kms:{name}") for name in ("CancelKeyDeletion", "UpdateKeyDescription")),
     Request("kms:CreateAlias", ALIAS),
     Request("kms:DeleteAlias", ALIAS),
 ]
@@ -130,6 +134,7 @@ ENDS = [
     *(kms(f"kms:{name}") for name in ("DeleteImportedKeyMaterial", "ScheduleKeyDeletion", "DisableKey", "DeleteAlias")),
     # Importing other material under a key's name, or taking away its tag, ends its use as well.
     *(kms(f"kms:{name}") for name in ("ImportKeyMaterial", "GetParametersForImport", "UntagResource", "UpdateAlias")),
+    kms("kms:UpdateKeyDescription"),
     *(
         Request(f"s3:{action}", f"{BUCKET}/{prefix}/x")
         for action in ("DeleteObject", "DeleteObjectVersion")
