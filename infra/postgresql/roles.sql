@@ -30,7 +30,7 @@ GRANT SELECT ON alembic_version, vaults, policies, masters, trees, roots, sealed
     hold_records, destructions, destruction_lists, journal, nodes TO shredvault_api, shredvault_destroyer;
 GRANT INSERT, UPDATE, DELETE ON nodes TO shredvault_api, shredvault_destroyer;
 GRANT INSERT ON journal, roots, sealed_pages TO shredvault_api, shredvault_destroyer;
-GRANT USAGE ON SEQUENCE journal_id_seq TO shredvault_api, shredvault_destroyer;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO shredvault_api, shredvault_destroyer;
 GRANT UPDATE (version, next_version) ON trees TO shredvault_api, shredvault_destroyer;
 GRANT INSERT, DELETE ON tree_pages TO shredvault_api, shredvault_destroyer;
 -- Which only the schema's triggers write, with the rights of who set them off.
@@ -43,7 +43,6 @@ GRANT INSERT (id, cohort_id, slot, policy_version, opened_at, opened_by, idempot
     sheet), UPDATE (completed_at, due_on) ON records TO shredvault_api;
 GRANT INSERT ON documents, reads, hold_records TO shredvault_api;
 GRANT INSERT (id, docket, placed_at) ON holds TO shredvault_api;
-GRANT USAGE ON SEQUENCE reads_id_seq TO shredvault_api;
 GRANT INSERT (id, role, label, secret_hash, created_at), UPDATE (revoked_at) ON access_tokens TO shredvault_api;
 
 -- The destroyer: all columns of records and documents but the sealed ones.
