@@ -70,7 +70,8 @@ def test_each_does_its_own_work(world: World) -> None:
     with Node(world.vault):
         spared, doomed = world.file(), world.file()
         world.assert_readable(spared, doomed)
-        assert authenticate(world.vault, create_token(world.vault, Role.CENTER, "another"))
+        token = create_token(world.vault, Role.CENTER, "another")
+        assert authenticate(world.vault, token).role is Role.CENTER
         hold = place_hold(world.vault, [spared.id], "24-CV-1").hold_id
 
     become(world, DESTROYER)
