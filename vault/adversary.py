@@ -48,8 +48,8 @@ from .catalogue.schema import documents, records, roots, sealed_pages
 from .context import Vault
 from .documents import DOCUMENT_BYTES_MAX
 from .embedded_store import EmbeddedStore, flush
-from .filing import MANIFEST_PREFIX
 from .ids import DocumentId, RecordId
+from .manifests import MANIFEST_PREFIX
 from .objects import Bucket, BucketSettings, ObjectNotFound
 from .sheets import Sheet, Slip, document_context
 

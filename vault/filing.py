@@ -6,9 +6,7 @@ before the caller hears of it.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,12 +33,12 @@ from .errors import (
 from .ids import RecordId, base32, is_id, new_id
 from .key_uses import UseCutError
 from .keyring import TRIES, custodian_of, fetch_key, grow
+from .manifests import Filed, Manifest, manifest_name
 from .policy import Policy, due_on
 from .sheets import Sheet, body_tag
 
-__all__ = ["Completed", "Opened", "complete_record", "manifest_name", "open_record", "own_record"]
+__all__ = ["Completed", "Opened", "complete_record", "open_record", "own_record"]
 
-MANIFEST_PREFIX: Final = "records/"
 COHORT_SPAN: Final = timedelta(days=6)
 _RECEIPT_BITS: Final = 80
 _RECEIPT_CHARACTERS: Final = 16
@@ -65,11 +63,6 @@ class Completed:
     completed_at: datetime
     due_on: date
     documents: int
-
-
-def manifest_name(record_id: RecordId) -> str:
-    """Object name of a record's manifest."""
-    return MANIFEST_PREFIX + record_id
 
 
 def open_record(
@@ -263,14 +256,14 @@ def complete_record(vault: Vault, caller: Caller, record_id: str) -> Completed:
         if row.completed_at is not None:
             if overtaken:
                 # Ours may have been written over the manifest of the completion that counts.
-                vault.bucket.put(manifest_name(row.id), _manifest(row, filed, row.completed_at, row.due_on))
+                _put_manifest(vault, row, filed, row.completed_at, row.due_on)
             return Completed(row.id, row.completed_at, row.due_on, len(filed))
         if not filed:
             message = "The record has no document yet."
             raise RecordIncompleteError(message)
         now = vault.clock.now()
         due = due_on(civil_date(now, policy.zone), policy.retention_months)
-        vault.bucket.put(manifest_name(row.id), _manifest(row, filed, now, due))
+        _put_manifest(vault, row, filed, now, due)
         vault.settle()
         with vault.catalogue.write() as tx:
             state = own_record(tx, caller, record_id)
@@ -282,21 +275,38 @@ def complete_record(vault: Vault, caller: Caller, record_id: str) -> Completed:
     raise BusyError(message)
 
 
-def _manifest(row: sa.Row[Any], filed: list[sa.Row[Any]], completed: datetime, due: date) -> bytes:
-    """What a rebuilt catalogue needs to know of a record (docs/spec/manifest.md)."""
-    return json.dumps(
-        {
-            "format": "shredvault/manifest/v1",
-            "record": row.id,
-            "cohort": row.cohort_id,
-            "slot": row.slot,
-            "policy": row.policy_version,
-            "opened_at": row.opened_at.isoformat(),
-            "completed_at": completed.isoformat(),
-            "due_on": due.isoformat(),
-            "sheet": base64.b64encode(row.sheet).decode(),
-            "documents": [
-                {"id": d.id, "object": d.object_name, "slip": base64.b64encode(d.slip).decode()} for d in filed
-            ],
-        }
-    ).encode()
+def _put_manifest(vault: Vault, row: sa.Row[Any], filed: list[sa.Row[Any]], completed: datetime, due: date) -> None:
+    """Store what a rebuilt catalogue needs to know of a record."""
+    with vault.catalogue.read() as tx:
+        opened = tx.execute(
+            sa.select(records.c.idempotency_hash, records.c.receipt_hash).where(records.c.id == row.id)
+        ).one()
+    if opened.idempotency_hash is None or opened.receipt_hash is None:
+        # Reclaimed a moment ago.
+        raise DestroyedError(row.destruction_id or "unknown")
+    manifest = Manifest(
+        row.id,
+        row.cohort_id,
+        row.slot,
+        row.policy_version,
+        row.opened_at,
+        completed,
+        due,
+        row.opened_by,
+        opened.idempotency_hash,
+        row.body_tag,
+        opened.receipt_hash,
+        row.sheet,
+        [Filed(d.id, d.object_name, d.slip) for d in filed],
+    )
+    use = vault.uses.begin(row.id)
+    try:
+        fetch_key(vault, use, row)
+        with use.key() as key:
+            blob = manifest.encode(key, vault.vault_id)
+    except UseCutError as cut:
+        message = "The record is being destroyed."
+        raise BusyError(message) from cut
+    finally:
+        use.end()
+    vault.bucket.put(manifest_name(row.id), blob)

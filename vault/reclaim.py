@@ -25,8 +25,8 @@ from .catalogue.schema import cohorts, documents, records, sealed_pages, tree_pa
 from .context import Vault, note
 from .destruction import require_newest
 from .errors import DestructionRefusedError
-from .filing import MANIFEST_PREFIX, manifest_name
 from .ids import RecordId, is_id
+from .manifests import MANIFEST_PREFIX, manifest_name
 from .objects import ObjectNotFound
 from .uploads import DOCUMENT_PREFIX
 

@@ -37,4 +37,4 @@ def test_one_module_imports_the_destroyer() -> None:
 
 def test_one_module_asks_a_custodian_to_destroy() -> None:
     assert callers("destroy") >= {"keystore/destruction.py"}
-    assert "vault/destruction.py" in callers("create")
+    assert "vault/condemning.py" in callers("create")

@@ -15,9 +15,9 @@ from tests.vault.memory_s3 import MemoryBucket, MemoryS3
 from tests.vault.world import World, make_world, png
 from vault import mirror
 from vault.errors import CatalogueFullError, DestructionRefusedError
-from vault.filing import manifest_name
 from vault.holds import place_hold, release_hold
 from vault.ids import RecordId, new_id
+from vault.manifests import manifest_name
 from vault.objects import Bucket, ObjectStoreDenied, ObjectStoreError
 from vault.reclaim import reclaim, sweep_litter
 from vault.status import destruction_record, find_destruction, locked_facts, status_of

@@ -14,8 +14,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from keystore import (
     COHORT_SLOTS,
@@ -38,8 +37,8 @@ from keystore import (
 from keystore.custodians import FileCustodian
 from keystore.tree import root_context
 from vault.documents import PAD_MARK, padme
-from vault.filing import _manifest
 from vault.ids import DocumentId, RecordId
+from vault.manifests import Filed, Manifest
 from vault.mirror import pack, pack_name
 from vault.sheets import Sheet, Slip, body_tag, document_context, name_tag
 
@@ -272,10 +271,21 @@ def records() -> dict[str, Any]:
     padded = (body + PAD_MARK).ljust(padme(len(body) + 1), b"\0")
     sealed = seal(key, document_context(VAULT, RECORD, DOCUMENT), padded)
     opened = datetime(2026, 1, 31, 9, 0, 0, tzinfo=UTC)
-    row = SimpleNamespace(id=RECORD, cohort_id=7, slot=11, policy_version=1, opened_at=opened, sheet=sheet)
-    filed = SimpleNamespace(id=DOCUMENT, object_name="documents/zzzzzzzzzzzzzzzzzzzzzzzzzz", slip=slip)
-    due = date(2028, 2, 1)
-    manifest = _manifest(cast("Any", row), [cast("Any", filed)], opened + timedelta(minutes=5), due)
+    manifest = Manifest(
+        record=RECORD,
+        cohort=7,
+        slot=11,
+        policy=1,
+        opened_at=opened,
+        completed_at=opened + timedelta(minutes=5),
+        due_on=date(2028, 2, 1),
+        opened_by=None,
+        idempotency_hash=hashlib.sha256(b"idempotency").digest(),
+        body_tag=hashlib.sha256(b"body tag").digest(),
+        receipt_hash=hashlib.sha256(b"receipt").digest(),
+        sheet=sheet,
+        documents=[Filed(DOCUMENT, "documents/zzzzzzzzzzzzzzzzzzzzzzzzzz", slip)],
+    ).encode(key, VAULT)
     request = hashlib.sha256(b'{"applicant":{}}').digest()
     other_vault, other_record = OTHER_VAULT, DOCUMENT
     return {
