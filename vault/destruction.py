@@ -125,7 +125,8 @@ def _finish(vault: Vault, destruction_id: DestructionId, progress: Progress) -> 
         raise DestructionRefusedError(message)
     if destruction.completed_at is not None:
         return destruction
-    assert destruction.staged_version is not None
+    if destruction.staged_version is None:
+        return _finish_taken_over(vault, destruction)
     if destruction.fenced_at is None:
         # 5. Fence.
         progress("fence")
@@ -148,6 +149,21 @@ def _finish(vault: Vault, destruction_id: DestructionId, progress: Progress) -> 
     recorded = _record(vault, destruction, evidence, asdict(last.custodian.assurance))
     publish(vault)
     return recorded
+
+
+def _finish_taken_over(vault: Vault, destruction: Destruction) -> Destruction:
+    """A rebuild took this destruction over from the ledger: whoever was condemned is in neither tree.
+
+    Every master of before is an orphan now, and the keys of the condemned die with them.
+    """
+    _discard_orphans(vault)
+    now = vault.clock.now()
+    with vault.catalogue.write() as tx:
+        update(tx, destruction.id, completed_at=now)
+        note(tx, now, "completed", destruction.id, {"taken_over": True})
+    publish(vault)
+    with vault.catalogue.read() as tx:
+        return load(tx, destruction.id)
 
 
 def _standing(vault: Vault, tx: Transaction, root: SealedRoot) -> Standing:

@@ -14,7 +14,6 @@ keys/          the file custodian's masters, unless another custodian is named
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
@@ -25,9 +24,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from keystore import Custodian, MasterExistsError, SealBrokenError, StagedTree, Tree, found, open_custodian
+from keystore import Custodian, Tree, open_custodian
 
-from . import mirror
 from .catalogue import Catalogue, keys, sqlite_url
 from .catalogue.schema import policies, trees, vaults
 from .clock import Clock, SystemClock
@@ -35,9 +33,11 @@ from .context import Vault, note
 from .custody import Custody
 from .embedded_store import flush, share
 from .errors import HomeError
+from .keyring import found_tree
 from .ledger import publish
-from .objects import Bucket, BucketSettings, ObjectExists
+from .objects import Bucket, BucketSettings
 from .policy import Policy
+from .whole_files import partial_of, sync_folder, write_json
 
 __all__ = [
     "EMBEDDED",
@@ -46,6 +46,7 @@ __all__ = [
     "allow_custodian",
     "found_catalogue",
     "found_vault",
+    "open_for_rebuild",
     "open_vault",
     "open_without_keys",
 ]
@@ -54,6 +55,7 @@ FORMAT: Final = 1
 EMBEDDED: Final = "embedded"
 VAULT_ID_BYTES: Final = 16
 ABANDON_AFTER_HOURS: Final = 72
+CATALOGUE: Final = "catalogue.db"
 _SETTINGS: Final = "vault.json"
 _CREDENTIALS: Final = "bucket.json"
 
@@ -112,7 +114,7 @@ class Home:
     @property
     def database(self) -> str:
         """URL of the catalogue's database."""
-        return str(self.settings.get("database") or sqlite_url(self.path / "catalogue.db"))
+        return str(self.settings.get("database") or sqlite_url(self.path / CATALOGUE))
 
 
 def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
@@ -156,7 +158,7 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
             message = f"The vault in {path} was founded with another choice of: {differing}."
             raise HomeError(message)
     else:
-        ours = {_CREDENTIALS, _partial(path / _CREDENTIALS).name, _partial(path / _SETTINGS).name}
+        ours = {_CREDENTIALS, partial_of(path / _CREDENTIALS).name, partial_of(path / _SETTINGS).name}
         if any(entry.name not in ours for entry in path.iterdir()):
             message = f"The folder {path} is not empty and holds no vault; choose another."
             raise HomeError(message)
@@ -167,8 +169,8 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
             ),
         }
         settings["vault_id"] = secrets.token_hex(VAULT_ID_BYTES)
-        _write(path / _CREDENTIALS, credentials)
-        _write(path / _SETTINGS, settings)
+        write_json(path / _CREDENTIALS, credentials)
+        write_json(path / _SETTINGS, settings)
     with _parts(Home.at(path)) as (catalogue, bucket, custody):
         bucket.ensure(versioned=True)
         catalogue.migrate()
@@ -198,7 +200,7 @@ def found_catalogue(vault: Vault, custodian: Custodian, founding: Founding) -> b
                 message = "The vault was founded with another choice of: time zone or retention."
                 raise HomeError(message)
             return False
-    staged = [_found_tree(bucket, custodian, vault_id, tree) for tree in Tree]
+    staged = [found_tree(bucket, custodian, vault_id, tree) for tree in Tree]
     with catalogue.write() as tx:
         tx.execute(sa.insert(vaults).values(only=1, vault_id=vault_id, founded_at=now, published_digest=bytes(32)))
         tx.execute(
@@ -226,31 +228,8 @@ def found_catalogue(vault: Vault, custodian: Custodian, founding: Founding) -> b
             },
         }
         note(tx, now, "founded", vault_id.hex(), facts)
+    publish(vault)
     return True
-
-
-def _found_tree(bucket: Bucket, custodian: Custodian, vault_id: bytes, tree: Tree) -> StagedTree:
-    """Make the first version of a tree, or take what a founding that was cut off left.
-
-    Raises:
-        HomeError: the bucket holds another vault's keys, or more than a founding leaves.
-    """
-    if any(name != mirror.pack_name(tree, 1) for name in bucket.names(f"{mirror.PREFIX}{tree}/")):
-        message = "The bucket holds the keys of a vault that was in use; its catalogue is not the one in this home."
-        raise HomeError(message)
-    master = f"{tree}-{vault_id.hex()}"
-    with suppress(MasterExistsError):
-        custodian.create(master)
-    first = found(vault_id, tree, version=1, master=master, custodian=custodian)
-    try:
-        mirror.write(bucket, vault_id, first, {})
-    except ObjectExists:
-        try:
-            return mirror.read_back(bucket, vault_id, tree, 1)
-        except SealBrokenError as strange:
-            message = "The bucket holds the keys of another vault; choose another bucket."
-            raise HomeError(message) from strange
-    return first
 
 
 @contextmanager
@@ -292,8 +271,41 @@ def allow_custodian(path: Path, uri: str) -> bool:
         open_custodian(uri, away_from=data)
     if uri in home.settings["custodians"]:
         return False
-    _write(path / _SETTINGS, home.settings | {"custodians": [*home.settings["custodians"], uri]})
+    write_json(path / _SETTINGS, home.settings | {"custodians": [*home.settings["custodians"], uri]})
     return True
+
+
+@contextmanager
+def open_for_rebuild(path: Path, clock: Clock | None = None) -> Iterator[Vault]:
+    """The vault with an empty catalogue, which takes the place of the lost or old one when the block has ended well.
+
+    An SQLite file that was there stays beside it under another name. A PostgreSQL database must be empty already.
+
+    Raises:
+        HomeError: there is no vault there, or the database is not empty.
+    """
+    home = Home.at(path)
+    old, fresh = path / CATALOGUE, path / f"{CATALOGUE}.rebuilding"
+    in_file = "database" not in home.settings
+    for left in path.glob(f"{fresh.name}*"):
+        left.unlink()
+    database = sqlite_url(fresh) if in_file else home.database
+    with _parts(home, database=database) as (catalogue, bucket, custody):
+        catalogue.migrate()
+        with catalogue.read() as tx:
+            if tx.execute(sa.select(vaults)).one_or_none() is not None:
+                message = "The database is not empty; name an empty one in vault.json to rebuild the catalogue in."
+                raise HomeError(message)
+        vault_id = bytes.fromhex(home.settings["vault_id"])
+        vault = _vault(home, vault_id, catalogue, bucket, custody, clock or SystemClock())
+        yield vault
+        aside = f"{CATALOGUE}.before-{vault.clock.now():%Y%m%dT%H%M%SZ}"
+    if in_file:
+        for suffix in ("-wal", "-shm", ""):
+            with suppress(FileNotFoundError):
+                Path(f"{old}{suffix}").rename(path / f"{aside}{suffix}")
+        fresh.rename(old)
+        sync_folder(path)
 
 
 @contextmanager
@@ -327,7 +339,9 @@ def _settler(settings: dict[str, Any]) -> Callable[[], None]:
 
 
 @contextmanager
-def _parts(home: Home, *, endpoint: str | None = None) -> Iterator[tuple[Catalogue, Bucket, Custody]]:
+def _parts(
+    home: Home, *, endpoint: str | None = None, database: str | None = None
+) -> Iterator[tuple[Catalogue, Bucket, Custody]]:
     settings = home.settings
     credentials = json.loads((home.path / _CREDENTIALS).read_text("utf-8"))
     secret = SecretStr(credentials["secret_key"])
@@ -342,7 +356,7 @@ def _parts(home: Home, *, endpoint: str | None = None) -> Iterator[tuple[Catalog
                 secret_key=secret,
             )
         )
-        catalogue = Catalogue(home.database)
+        catalogue = Catalogue(database or home.database)
         try:
             yield catalogue, bucket, custody
         finally:
@@ -366,17 +380,3 @@ def _endpoint(
         yield None
     else:
         yield settings["objects"]
-
-
-def _partial(path: Path) -> Path:
-    return path.with_suffix(".partial")
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    partial = _partial(path)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.flush()
-        os.fsync(descriptor)
-    partial.replace(path)

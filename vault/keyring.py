@@ -6,6 +6,7 @@ No key is kept between calls, so there is nothing to forget when a tree changes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -13,13 +14,16 @@ import sqlalchemy as sa
 from keystore import (
     Custodian,
     Key,
+    MasterExistsError,
     MasterGoneError,
     OpenTree,
+    SealBrokenError,
     SealedPage,
     SealedRoot,
     StagedTree,
     Tree,
     TreeChange,
+    found,
     stage,
 )
 
@@ -27,10 +31,11 @@ from . import mirror
 from .catalogue import Transaction, keys
 from .catalogue.filed import record_state
 from .context import Vault
-from .errors import BusyError, DamagedError, DestroyedError
+from .errors import BusyError, DamagedError, DestroyedError, HomeError
 from .key_uses import KeyUse, UseCutError
+from .objects import Bucket, ObjectExists
 
-__all__ = ["custodian_of", "fetch_key", "grow", "open_root", "open_tree", "page_loader", "record_key"]
+__all__ = ["custodian_of", "fetch_key", "found_tree", "grow", "open_root", "open_tree", "page_loader", "record_key"]
 
 TRIES: Final = 8
 """How often a change is staged again because somebody else changed the tree first."""
@@ -176,3 +181,27 @@ def _stage(
     for page in staged.pages:
         carried.pop(page.cohort, None)
     return base.version, staged, carried
+
+
+def found_tree(bucket: Bucket, custodian: Custodian, vault_id: bytes, tree: Tree) -> StagedTree:
+    """Make the first version of a tree, or take what a founding that was cut off left.
+
+    Raises:
+        HomeError: the bucket holds another vault's keys, or more than a founding leaves.
+    """
+    if any(name != mirror.pack_name(tree, 1) for name in bucket.names(f"{mirror.PREFIX}{tree}/")):
+        message = "The bucket holds the keys of a vault that was in use; its catalogue is not the one in this home."
+        raise HomeError(message)
+    master = f"{tree}-{vault_id.hex()}"
+    with suppress(MasterExistsError):
+        custodian.create(master)
+    first = found(vault_id, tree, version=1, master=master, custodian=custodian)
+    try:
+        mirror.write(bucket, vault_id, first, {})
+    except ObjectExists:
+        try:
+            return mirror.read_back(bucket, vault_id, tree, 1)
+        except SealBrokenError as strange:
+            message = "The bucket holds the keys of another vault; choose another bucket."
+            raise HomeError(message) from strange
+    return first

@@ -13,7 +13,7 @@ from keystore import Key, SealBrokenError, context, derive_tag, open_sealed, sea
 
 from .ids import DocumentId, RecordId
 
-__all__ = ["Sheet", "Slip", "body_tag", "document_context", "name_tag"]
+__all__ = ["NAME_TAG_BYTES", "Sheet", "Slip", "body_tag", "document_context", "name_tag"]
 
 _VERSION: Final = 1
 _STEP_BYTES: Final = 512

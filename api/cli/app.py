@@ -20,6 +20,7 @@ from .founding import init
 from .glance import status
 from .holding import hold_app
 from .manual import unfolded
+from .rebuilding import rebuild_command
 from .screen import note
 from .serving import serve
 from .tokens import access_app
@@ -83,6 +84,7 @@ app.command(rich_help_panel=_KEEPING)(scrub)
 app.add_typer(destruction_app, name="destruction", rich_help_panel=_KEEPING)
 app.add_typer(custodian_app, name="custodian", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_AFTER)(recover)
+app.command("rebuild", rich_help_panel=_AFTER)(rebuild_command)
 app.command(rich_help_panel=_AFTER)(demo)
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

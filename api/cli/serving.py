@@ -21,7 +21,7 @@ from .manual import described
 from .screen import note
 from .settings import HomeOption, load_settings
 
-__all__ = ["serve"]
+__all__ = ["only_one", "serve"]
 
 
 @described
@@ -55,7 +55,7 @@ def serve(
     """
     settings = load_settings(home=home, host=host, port=port, workers=workers)
     where = Home.at(settings.home_folder)
-    with _only_one(where.path), _listening(settings.host, settings.port) as listener:
+    with only_one(where.path), _listening(settings.host, settings.port) as listener:
         if settings.port:
             shown = f"[{settings.host}]" if ":" in settings.host else settings.host
             note(f"Serving on http://{shown}:{settings.port}; Ctrl-C ends it.")
@@ -87,7 +87,7 @@ def _put_in_order(home: Path, endpoint: str | None) -> None:
 
 
 @contextmanager
-def _only_one(home: Path) -> Iterator[None]:
+def only_one(home: Path) -> Iterator[None]:
     """One service for each vault; the operating system gives the lock up when the process dies."""
     descriptor = os.open(home / "serve.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -1,0 +1,243 @@
+"""A catalogue from the bucket and the custodian alone: the dead stay dead, the held held, and the living readable."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from keystore import MasterState
+from tests.vault.databases import Databases
+from tests.vault.world import PURPOSE, Record, Sealed, World, open_world_vault
+from vault.catalogue import Catalogue
+from vault.catalogue.schema import access_tokens
+from vault.destruction import recover_destructions, require_newest
+from vault.errors import DamagedError, NotFoundError, OldCatalogueError
+from vault.filing import open_record
+from vault.holds import list_holds, place_hold, release_hold
+from vault.ledger import PREFIX, publish
+from vault.manifests import manifest_name
+from vault.mirror import PREFIX as PACKS
+from vault.rebuild import Rebuilt, rebuild
+from vault.reclaim import reclaim
+from vault.retrieval import read_record
+
+OPENED: list[Catalogue] = []
+
+
+@pytest.fixture(autouse=True)
+def close_catalogues() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
+def rebuilt(world: World, databases: Databases, *, leave_lost: bool = False) -> tuple[World, Rebuilt]:
+    """The same vault with a catalogue made from bucket and custodian; tokens come from the old one."""
+    with world.vault.catalogue.read() as tx:
+        tokens = [dict(row._mapping) for row in tx.execute(sa.select(access_tokens))]
+    home = world.folder / f"home-{len(list(world.folder.iterdir()))}"
+    home.mkdir()
+    database = databases.new(home)
+    vault = open_world_vault(world.folder, world.vault.vault_id, world.vault.bucket, world.clock, database)
+    OPENED.append(vault.catalogue)
+    vault.catalogue.migrate()
+    done = rebuild(vault, [world.custodian.uri], tokens, leave_lost=leave_lost)
+    recover_destructions(vault)
+    return replace(world, vault=vault, database=database), done
+
+
+def test_the_living_live_the_dead_stay_dead_and_holds_hold(quick_world: World, databases: Databases) -> None:
+    dead, held, plain, released = [quick_world.file() for _ in range(4)]
+    place_hold(quick_world.vault, [held.id], "16-cv-1")
+    gone = place_hold(quick_world.vault, [released.id, plain.id], "16-cv-2").hold_id
+    quick_world.scrub()
+    release_hold(quick_world.vault, gone, "counsel")
+    late = quick_world.file()
+    old_masters = quick_world.custodian.names()
+    copied = Sealed()
+    copied.gather(quick_world)
+
+    world, done = rebuilt(quick_world, databases)
+
+    assert (done.records, done.held, done.condemned, done.holds_in_force, done.lost) == (4, 1, 1, 1, [])
+    world.assert_readable(held, plain, released, late)
+    world.assert_destroyed(dead)
+    assert not world.custodian.names() & old_masters
+    world.assert_two_masters()
+    copied.gather(world)
+    assert world.place(dead) not in copied.reachable(world)
+    assert [hold.docket for hold in list_holds(world.vault)] == ["16-cv-1"]
+    new = world.file()
+    assert world.place(new)[0] > max(world.place(record)[0] for record in (held, plain, released, late))
+    world.scrub()
+    world.assert_readable(held)
+    world.assert_destroyed(dead, plain, released, late, new)
+    require_newest(world.vault)
+
+
+def test_a_restored_backup_is_recognised_and_brought_forward(quick_world: World, databases: Databases) -> None:
+    doomed, kept = quick_world.file(), quick_world.file()
+    quick_world.vault.catalogue.close()
+    (quick_world.folder / "backup").mkdir()
+    backup = databases.copied(quick_world.database, quick_world.folder / "backup")
+    place_hold(quick_world.vault, [kept.id], "16-cv-1")
+    quick_world.scrub()
+    masters = quick_world.custodian.names()
+    restored = replace(quick_world, database=backup)
+    restored.restart()
+    OPENED.append(restored.vault.catalogue)
+    with pytest.raises(OldCatalogueError, match="restored from a backup"):
+        require_newest(restored.vault)
+    assert restored.custodian.names() == masters
+    world, done = rebuilt(restored, databases)
+    assert (done.records, done.held, done.condemned) == (1, 1, 1)
+    world.assert_readable(kept)
+    world.assert_destroyed(doomed)
+
+
+@pytest.mark.parametrize("step", ["fence", "destroy master", "record"])
+def test_a_catalogue_lost_after_condemning_does_not_bring_the_condemned_back(
+    quick_world: World, databases: Databases, step: str
+) -> None:
+    class LostError(Exception):
+        pass
+
+    def lose(at: str) -> None:
+        if at == step:
+            publish(quick_world.vault)
+            raise LostError
+
+    dead = quick_world.file()
+    survivor = quick_world.file()
+    place_hold(quick_world.vault, [survivor.id], "16-cv-1")
+    with pytest.raises(LostError):
+        quick_world.scrub(lose)
+    old_masters = quick_world.custodian.names()
+    world, done = rebuilt(quick_world, databases)
+    assert (done.records, done.condemned) == (1, 1)
+    world.assert_readable(survivor)
+    world.assert_destroyed(dead)
+    assert not world.custodian.names() & old_masters
+    reclaim(world.vault)
+    assert not list(world.vault.bucket.versions(manifest_name(dead.id)))
+
+
+@pytest.mark.parametrize("step", ["create master", "stage", "condemn"])
+def test_a_catalogue_lost_before_condemning_loses_nobody(quick_world: World, databases: Databases, step: str) -> None:
+    class LostError(Exception):
+        pass
+
+    def lose(at: str) -> None:
+        if at == step:
+            raise LostError
+
+    records = [quick_world.file() for _ in range(2)]
+    with pytest.raises(LostError):
+        quick_world.scrub(lose)
+    world, done = rebuilt(quick_world, databases)
+    assert (done.records, done.condemned, done.lost) == (2, 0, [])
+    world.assert_readable(*records)
+    world.assert_two_masters()
+
+
+def test_what_is_filed_in_grown_trees_is_found(quick_world: World, databases: Databases) -> None:
+    """Cohorts opened since the last epoch stand in packs of their own."""
+    records: list[Record] = []
+    for _ in range(4):
+        records.append(quick_world.file())
+        quick_world.advance(days=30)
+    world, done = rebuilt(quick_world, databases)
+    assert done.records == 4
+    world.assert_readable(*records)
+    again, done = rebuilt(world, databases)
+    assert done.records == 4
+    again.assert_readable(*records)
+
+
+def change_date(text: bytes) -> bytes:
+    fields = json.loads(text)
+    fields["due_on"] = "2026-01-06"
+    return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+
+
+def leave_out_documents(text: bytes) -> bytes:
+    fields = json.loads(text)
+    fields["documents"] = []
+    return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize("alter", [change_date, leave_out_documents, lambda _: b"{}"])
+def test_an_altered_manifest_is_an_incident_and_destroys_nothing(
+    quick_world: World, databases: Databases, alter: Callable[[bytes], bytes]
+) -> None:
+    record, other = quick_world.file(), quick_world.file()
+    name = manifest_name(record.id)
+    bucket = quick_world.vault.bucket
+    honest = bucket.get(name, limit=10**6)
+    bucket.put(name, alter(honest))
+    masters = quick_world.custodian.names()
+    with pytest.raises(DamagedError, match="1 records have a manifest and no key"):
+        rebuilt(quick_world, databases)
+    assert quick_world.custodian.names() >= masters
+    bucket.put(name, honest)
+    world, done = rebuilt(quick_world, databases)
+    assert done.records == 2
+    world.assert_readable(record, other)
+
+
+def test_a_ledger_with_a_gap_or_a_change_is_refused(quick_world: World, databases: Databases) -> None:
+    record = quick_world.file()
+    place_hold(quick_world.vault, [record.id], "16-cv-1")
+    bucket = quick_world.vault.bucket
+    names = list(bucket.names(PREFIX))
+    honest = bucket.get(names[-1], limit=10**6)
+    masters = quick_world.custodian.names()
+    bucket.put(names[0], bucket.get(names[0], limit=10**6).replace(b"24", b"12"))
+    with pytest.raises(DamagedError):
+        rebuilt(quick_world, databases)
+    bucket.delete_every_version([names[0]])
+    with pytest.raises(DamagedError):
+        rebuilt(quick_world, databases)
+    assert bucket.get(names[-1], limit=10**6) == honest
+    assert quick_world.custodian.names() == masters
+
+
+def test_a_revoked_token_does_not_come_back(quick_world: World, databases: Databases) -> None:
+    from vault.access import list_tokens, revoke_token  # noqa: PLC0415
+
+    token = list_tokens(quick_world.vault)[0].id
+    with quick_world.vault.catalogue.read() as tx:
+        before = [dict(row._mapping) for row in tx.execute(sa.select(access_tokens))]
+    revoke_token(quick_world.vault, token)
+    world, _ = rebuilt(quick_world, databases)
+    assert {line.id for line in list_tokens(world.vault) if line.revoked_at} == {token}
+    assert len(before) == 2
+
+
+def test_repeated_requests_are_still_recognised(quick_world: World, databases: Databases) -> None:
+    record = quick_world.open()
+    quick_world.upload(record)
+    quick_world.complete(record)
+    opened = open_record(quick_world.vault, quick_world.center, idempotency_key="k", applicant={"name": "A"}, body=b"1")
+    lost = Record(opened.record_id, {"name": "A"})
+    world, _ = rebuilt(quick_world, databases)
+    world.complete(record)
+    with pytest.raises(NotFoundError):
+        read_record(world.vault, world.reviewer, lost.id, PURPOSE)
+    again = open_record(world.vault, world.center, idempotency_key="k", applicant={"name": "A"}, body=b"1")
+    assert not again.repeated
+
+
+def test_packs_and_ledger_alone_are_enough(quick_world: World, databases: Databases, tmp_path: Path) -> None:
+    record = quick_world.file()
+    assert list(quick_world.vault.bucket.names(PACKS))
+    world, done = rebuilt(quick_world, databases)
+    assert done.records == 1
+    assert all(world.custodian.describe(name) is MasterState.LIVE for name in world.custodian.names())
+    quick_world.vault.catalogue.close()
+    world.assert_readable(record)
+    world.scrub()
+    world.assert_destroyed(record)

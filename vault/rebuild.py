@@ -1,0 +1,319 @@
+"""Rebuilds a catalogue from the bucket and the custodians alone, after its loss or the return of an old backup.
+
+What was condemned stays dead: it is carried over nowhere, and dies with the masters that stood when the catalogue was
+lost. Everything else that has a manifest lives on, under fresh masters; holds are in force again. Records that were
+not complete are lost with the catalogue: their papers are still at the center, and must be filed again.
+
+1. read ledger, packs and manifests (`vault.salvage`)
+2. make fresh masters; stage both trees under them, mirror, read back, compare every key
+3. fill an empty catalogue in one transaction
+4. the caller puts it in place; then `recover` destroys every older master
+
+Until 4 nothing is destroyed and nothing old is changed, so a rebuild that is cut off is begun again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from keystore import (
+    INDEX_SLOT,
+    KeyGraphError,
+    OpenTree,
+    Rewrite,
+    StagedTree,
+    Tree,
+    TreeChange,
+    stage,
+)
+
+from . import mirror
+from .catalogue import Transaction, keys
+from .catalogue.destructions import insert_destruction
+from .catalogue.schema import (
+    access_tokens,
+    cohorts,
+    documents,
+    hold_records,
+    holds,
+    journal,
+    policies,
+    records,
+    trees,
+    vaults,
+)
+from .context import Vault, note
+from .errors import DamagedError
+from .ids import DocumentId, RecordId, new_id
+from .ledger import publish
+from .manifests import Manifest
+from .salvage import Found, History, ReachableKeys, find_records, read_history
+from .sheets import NAME_TAG_BYTES, Slip, name_tag
+
+__all__ = ["Rebuilt", "rebuild"]
+
+_NO_SLOT: Final = bytes(128)
+_ALL_SLOTS_USED: Final = 1024
+_VERSIONS_SKIPPED: Final = 1024
+"""A process that still runs on the lost catalogue may hold some of the numbers after the last pack's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild found."""
+
+    records: int
+    held: int
+    condemned: int
+    holds_in_force: int
+    lost: list[RecordId]
+    """Records with a manifest and without a key, though nothing condemned them: an incident."""
+
+
+def rebuild(
+    vault: Vault, custodian_uris: Sequence[str], tokens: Sequence[Mapping[str, Any]] = (), *, leave_lost: bool = False
+) -> Rebuilt:
+    """Fill the empty catalogue of `vault` from its bucket and its custodians.
+
+    Args:
+        vault: with an empty, migrated catalogue. No other process may use the vault.
+        custodian_uris: every custodian at which its masters may stand; new ones are made at the first.
+        tokens: rows of access tokens from an older catalogue; what the ledger says was revoked is revoked.
+        leave_lost: go on though records have lost their keys.
+
+    Raises:
+        DamagedError: the ledger is damaged, or records are lost and `leave_lost` is not set.
+        KeyGraphError: the new trees, as read back, do not hold every living key.
+        CustodianError, ObjectStoreError, CatalogueError: a service failed; run it again.
+    """
+    history = read_history(vault.bucket, vault.vault_id)
+    reachable = ReachableKeys(vault.bucket, vault.vault_id, {uri: vault.custody.at(uri) for uri in custodian_uris})
+    with ExitStack() as owned:
+        owned.callback(reachable.close)
+        found = find_records(vault.bucket, vault.vault_id, history, reachable)
+        for _, key in found.living:
+            owned.callback(key.wipe)
+        if found.lost and not leave_lost:
+            message = (
+                f"{len(found.lost)} records have a manifest and no key that opens it, though no destruction condemned "
+                "them. Name every custodian with --custodian; if they are lost, go on with --leave-lost."
+            )
+            raise DamagedError(message)
+        held = _held(history, found)
+        rebuild_id = new_id()
+        staged = {tree: _stage(vault, tree, rebuild_id, custodian_uris[0], reachable, found, held) for tree in Tree}
+        now = vault.clock.now()
+        with vault.catalogue.write() as tx:
+            _fill(tx, vault, history, reachable, found, held, staged, tokens, custodian_uris[0], now)
+            facts = {
+                "custodian": custodian_uris[0],
+                "masters": [one.root.master for one in staged.values()],
+                "records": len(found.living),
+                "lost": len(found.lost),
+            }
+            note(tx, now, "rebuilt", rebuild_id, facts)
+    publish(vault)
+    in_force = sum(hold.released_at is None for hold in history.holds.values())
+    return Rebuilt(len(found.living), len(held), len(found.dead), in_force, found.lost)
+
+
+def _held(history: History, found: Found) -> set[RecordId]:
+    named = {record for hold in history.holds.values() if hold.released_at is None for record in hold.records}
+    return {manifest.record for manifest, _ in found.living if manifest.record in named}
+
+
+def _stage(
+    vault: Vault,
+    tree: Tree,
+    rebuild_id: str,
+    custodian_uri: str,
+    reachable: ReachableKeys,
+    found: Found,
+    held: set[RecordId],
+) -> StagedTree:
+    custodian = vault.custody.at(custodian_uri)
+    master = f"{tree}-{rebuild_id}"
+    custodian.create(master)
+    put: dict[int, dict[int, Any]] = {}
+    for manifest, key in found.living:
+        if tree is Tree.ACTIVE or manifest.record in held:
+            put.setdefault(manifest.cohort, {})[manifest.slot] = key
+    with ExitStack() as owned:
+        if tree is Tree.ACTIVE:
+            for cohort, slots in put.items():
+                index = reachable.index_key(cohort)
+                if index is not None:
+                    slots[INDEX_SLOT] = owned.enter_context(index)
+        staged = stage(
+            vault.vault_id,
+            None,
+            TreeChange(rewritten={cohort: Rewrite(_NO_SLOT, slots) for cohort, slots in put.items()}),
+            _no_page,
+            tree=tree,
+            epoch=reachable.epochs[tree] + 1,
+            version=reachable.versions[tree] + _VERSIONS_SKIPPED,
+            master=master,
+            custodian=custodian,
+        )
+        mirror.write(vault.bucket, vault.vault_id, staged, {})
+        vault.settle()
+        seen = mirror.read_back(vault.bucket, vault.vault_id, tree, staged.root.version)
+        pages = {page.cohort: page for page in seen.pages}
+        with OpenTree.open(vault.vault_id, seen.root, custodian) as opened:
+            for cohort, slots in put.items():
+                with opened.page(pages[cohort]) as page:
+                    for slot, key in slots.items():
+                        with page.key(slot) as there:
+                            if not there.same_as(key):
+                                message = "The rebuilt key tree, as read back, is not what was written."
+                                raise KeyGraphError(message)
+    return staged
+
+
+def _no_page(cohort: int) -> Any:
+    raise KeyError(cohort)
+
+
+def _fill(
+    tx: Transaction,
+    vault: Vault,
+    history: History,
+    reachable: ReachableKeys,
+    found: Found,
+    held: set[RecordId],
+    staged: Mapping[Tree, StagedTree],
+    tokens: Sequence[Mapping[str, Any]],
+    custodian_uri: str,
+    now: datetime,
+) -> None:
+    tx.execute(
+        sa.insert(vaults).values(
+            only=1,
+            vault_id=vault.vault_id,
+            founded_at=history.founded_at,
+            published=history.mark.last,
+            published_digest=history.mark.digest,
+        )
+    )
+    tx.execute(sa.insert(policies).values(**history.policy, adopted_at=history.founded_at))
+    for one in history.entries:
+        row = {"id": one.id, "at": one.at, "event": one.event, "subject": one.subject, "facts": one.facts}
+        tx.execute(sa.insert(journal).values(row))
+    for tree, first in staged.items():
+        version = first.root.version
+        tx.execute(sa.insert(trees).values(tree=tree, version=version - 1, next_version=version + 1))
+        keys.plan_master(tx, first.root.master, tree, first.root.epoch, custodian_uri, now)
+        keys.save_staged(tx, first.root, first.pages)
+        keys.switch(tx, tree, base=version - 1, to=version, dropped=())
+    new = {one.root.master for one in staged.values()}
+    for master, uri in {**history.masters, **reachable.masters}.items():
+        # Old masters stand over nothing any more: the next recovery destroys them.
+        if master not in new:
+            keys.plan_master(tx, master, Tree(master.partition("-")[0]), 0, uri, now)
+    _fill_tokens(tx, history, tokens)
+    _fill_records(tx, history, found, {str(row["id"]) for row in tokens}, now)
+    _fill_holds(tx, history, held, {m.record: m.cohort for m, _ in found.living})
+    _fill_destructions(tx, history, found)
+    tx.execute(sa.update(cohorts).values(closed_at=now))
+
+
+def _fill_tokens(tx: Transaction, history: History, tokens: Sequence[Mapping[str, Any]]) -> None:
+    for row in tokens:
+        revoked = history.revoked_tokens.get(str(row["id"]), row["revoked_at"])
+        tx.execute(sa.insert(access_tokens).values({**row, "revoked_at": revoked}))
+
+
+def _fill_records(tx: Transaction, history: History, found: Found, tokens: set[str], now: datetime) -> None:
+    every: list[tuple[Manifest, Any]] = [*found.living, *((manifest, None) for manifest, _ in found.dead)]
+    due = {manifest.cohort: manifest.due_on for manifest, _ in every}
+    listed = {cohort for one in history.destructions.values() for cohort in one.slots}
+    for cohort in sorted({*due, *listed}):
+        row = {"id": cohort, "due_on": due.get(cohort, now.date()), "opened_at": now, "next_slot": _ALL_SLOTS_USED}
+        tx.execute(sa.insert(cohorts).values(row))
+    for manifest, key in every:
+        tx.execute(
+            sa.insert(records).values(
+                id=manifest.record,
+                cohort_id=manifest.cohort,
+                slot=manifest.slot,
+                policy_version=manifest.policy,
+                opened_at=manifest.opened_at,
+                opened_by=manifest.opened_by if manifest.opened_by in tokens else None,
+                idempotency_hash=manifest.idempotency_hash,
+                body_tag=manifest.body_tag,
+                receipt_hash=manifest.receipt_hash,
+                sheet=manifest.sheet,
+            )
+        )
+        for document in manifest.documents:
+            # Of a dead record only the object's name matters, for reclaiming it; its name tag cannot be made any more.
+            tag = hashlib.sha256(document.id.encode()).digest()[:NAME_TAG_BYTES]
+            if key is not None:
+                slip = Slip.open(key, _vault_id(tx), manifest.record, DocumentId(document.id), document.slip)
+                tag = name_tag(key, manifest.record, slip.name)
+            tx.execute(
+                sa.insert(documents).values(
+                    id=document.id,
+                    record_id=manifest.record,
+                    name_tag=tag,
+                    object_name=document.object_name,
+                    slip=document.slip,
+                    stored_at=manifest.completed_at,
+                )
+            )
+        tx.execute(
+            sa.update(records)
+            .where(records.c.id == manifest.record)
+            .values(completed_at=manifest.completed_at, due_on=manifest.due_on)
+        )
+
+
+def _vault_id(tx: Transaction) -> bytes:
+    return bytes(tx.execute(sa.select(vaults.c.vault_id)).scalar_one())
+
+
+def _fill_holds(tx: Transaction, history: History, held: set[RecordId], cohort_of: Mapping[RecordId, int]) -> None:
+    for hold_id, hold in history.holds.items():
+        tx.execute(sa.insert(holds).values(id=hold_id, docket=hold.docket, placed_at=hold.placed_at))
+        for record in dict.fromkeys(hold.records):
+            record_id = RecordId(record)
+            if record_id in held or (hold.released_at is not None and record_id in cohort_of):
+                row = {"hold_id": hold_id, "record_id": record_id, "cohort_id": cohort_of[record_id]}
+                tx.execute(sa.insert(hold_records).values(row))
+        if hold.released_at is not None:
+            tx.execute(sa.update(holds).where(holds.c.id == hold_id).values(released_at=hold.released_at))
+
+
+def _fill_destructions(tx: Transaction, history: History, found: Found) -> None:
+    for one in history.destructions.values():
+        known = one.facts["hold"] is None or one.facts["hold"] in history.holds
+        insert_destruction(
+            tx,
+            one.slots,
+            dict.fromkeys(one.slots, -1),
+            id=one.id,
+            kind=one.facts["kind"],
+            tree=one.facts["tree"],
+            authority=one.facts["authority"],
+            hold_id=one.facts["hold"] if known else None,
+            list_root=bytes.fromhex(one.facts["list_root"]),
+            listed=one.facts["listed"],
+            not_listed=one.facts["not_listed"],
+            withdrawn=one.facts["listed"] - one.condemned if one.condemned_at else 0,
+            condemned=one.condemned if one.condemned_at else None,
+            observed={"taken_over": "from the ledger, by a rebuild of the catalogue"},
+            frozen_at=one.frozen_at,
+            condemned_at=one.condemned_at,
+            fenced_at=one.condemned_at,
+            completed_at=one.completed_at,
+            abandoned_at=None if one.condemned_at else one.frozen_at,
+        )
+    for manifest, destruction in found.dead:
+        tx.execute(sa.update(records).where(records.c.id == manifest.record).values(condemned_by=destruction))

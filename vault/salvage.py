@@ -1,0 +1,242 @@
+"""What the bucket and the custodians alone tell of a vault: the first half of a rebuild. Nothing is changed here.
+
+The ledger says who was condemned, what is held, and which masters there ever were. The packs whose masters still live
+give the record keys. The manifests give the records; a manifest counts when its tag was made with the record's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from keystore import (
+    INDEX_SLOT,
+    Custodian,
+    Key,
+    KeyPage,
+    MasterState,
+    OpenTree,
+    SealBrokenError,
+    SealedPage,
+    StagedTree,
+    Tree,
+)
+
+from . import mirror
+from .errors import DamagedError
+from .frozen_lists import unpack_slots
+from .ids import DestructionId, RecordId
+from .ledger import Entry, Mark, read_ledger
+from .manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, Manifest
+from .objects import Bucket
+
+__all__ = ["Condemned", "Found", "HeldBy", "History", "ReachableKeys", "find_records", "read_history"]
+
+PACK_LIMIT_BYTES: Final = 4 * 1024**3
+
+
+@dataclass(slots=True)
+class Condemned:
+    """A destruction as the ledger tells it."""
+
+    id: DestructionId
+    frozen_at: datetime
+    facts: dict[str, Any]
+    condemned_at: datetime | None = None
+    condemned: int = 0
+    completed_at: datetime | None = None
+    undone: bool = False
+    slots: dict[int, int] = field(default_factory=dict)
+    """Who was condemned, as bitmaps by cohort; empty before that."""
+
+
+@dataclass(slots=True)
+class HeldBy:
+    """A hold as the ledger tells it."""
+
+    docket: str
+    placed_at: datetime
+    records: list[str]
+    released_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class History:
+    """What the ledger tells."""
+
+    entries: list[Entry] = field(default_factory=list)
+    mark: Mark = field(default_factory=lambda: Mark(0, bytes(32)))
+    founded_at: datetime | None = None
+    policy: dict[str, Any] = field(default_factory=dict)
+    destructions: dict[str, Condemned] = field(default_factory=dict)
+    holds: dict[str, HeldBy] = field(default_factory=dict)
+    revoked_tokens: dict[str, datetime] = field(default_factory=dict)
+    masters: dict[str, str] = field(default_factory=dict)
+    """Every master that was ever planned, with its custodian's address."""
+
+    def condemned_by(self, cohort: int, slot: int) -> DestructionId | None:
+        """Which destruction of records condemned this slot."""
+        for one in self.destructions.values():
+            if one.facts["kind"] in ("sweep", "scrub") and one.slots.get(cohort, 0) >> slot & 1:
+                return one.id
+        return None
+
+
+def read_history(bucket: Bucket, vault_id: bytes) -> History:
+    """Read the whole ledger.
+
+    Raises:
+        DamagedError: it has a gap, was altered, or does not begin with a founding.
+    """
+    history = History()
+    for entry, mark in read_ledger(bucket, vault_id):
+        history.entries.append(entry)
+        history.mark = mark
+        _apply(history, entry)
+    if history.founded_at is None:
+        message = "The ledger in the bucket does not begin with the founding of a vault."
+        raise DamagedError(message)
+    return history
+
+
+def _apply(history: History, entry: Entry) -> None:
+    facts = entry.facts
+    match entry.event:
+        case "founded":
+            history.founded_at, history.policy = entry.at, facts["policy"]
+            history.masters.update(dict.fromkeys(facts["masters"], facts["custodian"]))
+        case "rebuilt":
+            history.masters.update(dict.fromkeys(facts["masters"], facts["custodian"]))
+        case "hold placed":
+            hold = history.holds.setdefault(entry.subject, HeldBy(facts["docket"], entry.at, []))
+            hold.records.extend(facts["records"])
+        case "token revoked":
+            history.revoked_tokens[entry.subject] = entry.at
+        case _:
+            _apply_destruction(history, entry)
+
+
+def _apply_destruction(history: History, entry: Entry) -> None:
+    facts = entry.facts
+    match entry.event:
+        case "list frozen":
+            history.destructions[entry.subject] = Condemned(DestructionId(entry.subject), entry.at, facts)
+        case "intent":
+            history.masters[facts["new_master"]] = facts["custodian"]
+        case "condemned":
+            one = history.destructions[entry.subject]
+            withdrawn = unpack_slots(facts["withdrawn"])
+            one.condemned_at, one.condemned = entry.at, facts["count"]
+            one.slots = {c: bits & ~withdrawn.get(c, 0) for c, bits in unpack_slots(one.facts["slots"]).items()}
+            if one.facts["hold"] is not None:
+                history.holds[one.facts["hold"]].released_at = entry.at
+        case "completed":
+            one = history.destructions[entry.subject]
+            one.completed_at = entry.at
+            one.condemned_at = one.condemned_at or entry.at
+        case "undone":
+            history.destructions[entry.subject].undone = True
+
+
+class ReachableKeys:
+    """Every record key that some living master still reaches, through any pack that the bucket has."""
+
+    def __init__(self, bucket: Bucket, vault_id: bytes, custodians: Mapping[str, Custodian]) -> None:
+        """Open what opens; end it with `close`.
+
+        Raises:
+            CustodianUnavailableError: a custodian does not answer; what it holds would be taken for lost.
+        """
+        self._vault_id = vault_id
+        self._pages: dict[int, dict[tuple[Tree, int], KeyPage]] = {}
+        self._stack = ExitStack()
+        self.versions = dict.fromkeys(Tree, 0)
+        self.epochs = dict.fromkeys(Tree, 0)
+        self.masters: dict[str, str] = {}
+        """Living masters over some pack, with their custodians' addresses."""
+        for tree in Tree:
+            packs: dict[int, tuple[StagedTree, dict[int, int]]] = {}
+            for name in bucket.names(f"{mirror.PREFIX}{tree}/"):
+                staged, carried = mirror.unpack(vault_id, bucket.get(name, limit=PACK_LIMIT_BYTES))
+                packs[staged.root.version] = staged, carried
+                self.epochs[tree] = max(self.epochs[tree], staged.root.epoch)
+            self.versions[tree] = max(packs, default=0)
+            sealed = {(p.cohort, p.version): p for staged, _ in packs.values() for p in staged.pages}
+            for staged, carried in packs.values():
+                for uri, custodian in custodians.items():
+                    if custodian.describe(staged.root.master) is MasterState.LIVE:
+                        self.masters[staged.root.master] = uri
+                        self._open(tree, staged, carried, sealed, custodian)
+
+    def _open(
+        self,
+        tree: Tree,
+        staged: StagedTree,
+        carried: Mapping[int, int],
+        sealed: Mapping[tuple[int, int], SealedPage],
+        custodian: Custodian,
+    ) -> None:
+        versions = {**carried, **{page.cohort: page.version for page in staged.pages}}
+        with OpenTree.open(self._vault_id, staged.root, custodian) as opened:
+            for cohort, version in versions.items():
+                known = self._pages.setdefault(cohort, {})
+                page = sealed.get((cohort, version))
+                if page is not None and (tree, version) not in known and opened.has(cohort):
+                    with suppress(SealBrokenError):
+                        known[tree, version] = self._stack.enter_context(opened.page(page))
+
+    def candidates(self, cohort: int, slot: int) -> Iterator[Key]:
+        """Keys that may be this slot's, each wiped after its turn. Usually there is one, or the same key twice."""
+        for page in self._pages.get(cohort, {}).values():
+            if page.is_live(slot):
+                with page.key(slot) as key:
+                    yield key
+
+    def index_key(self, cohort: int) -> Key | None:
+        """A cohort's index key; the caller wipes it."""
+        for page in self._pages.get(cohort, {}).values():
+            if page.is_live(INDEX_SLOT):
+                return page.key(INDEX_SLOT)
+        return None
+
+    def close(self) -> None:
+        """Wipe all pages."""
+        self._stack.close()
+
+
+@dataclass(slots=True)
+class Found:
+    """The records that the bucket has."""
+
+    living: list[tuple[Manifest, Key]] = field(default_factory=list)
+    """With their keys; the caller wipes them."""
+    dead: list[tuple[Manifest, DestructionId]] = field(default_factory=list)
+    """Condemned by a destruction; their objects are not reclaimed yet."""
+    lost: list[RecordId] = field(default_factory=list)
+    """Not condemned, and without a key or with a manifest that was altered: an incident."""
+
+
+def find_records(bucket: Bucket, vault_id: bytes, history: History, reachable: ReachableKeys) -> Found:
+    """Read every manifest and find its key."""
+    found = Found()
+    for name in bucket.names(MANIFEST_PREFIX):
+        record_id = RecordId(name.removeprefix(MANIFEST_PREFIX))
+        try:
+            manifest, tag = Manifest.decode(name, bucket.get(name, limit=MANIFEST_LIMIT_BYTES))
+        except SealBrokenError:
+            found.lost.append(record_id)
+            continue
+        destruction = history.condemned_by(manifest.cohort, manifest.slot)
+        if destruction is not None:
+            found.dead.append((manifest, destruction))
+            continue
+        for key in reachable.candidates(manifest.cohort, manifest.slot):
+            if manifest.is_tagged_by(key, vault_id, tag):
+                found.living.append((manifest, Key.copy_of(key.reveal())))
+                break
+        else:
+            found.lost.append(record_id)
+    return found
