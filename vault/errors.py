@@ -141,5 +141,5 @@ class OldCatalogueError(DestructionRefusedError):
     def __init__(self, than: str = "the bucket") -> None:
         super().__init__(
             f"The catalogue is older than {than}: it seems to have been restored from a backup. "
-            "Nothing was changed; `shredvault recover` brings it forward."
+            "Nothing was changed; `shredvault rebuild` brings it forward."
         )

@@ -20,6 +20,7 @@ from vault.fences import Node
 from vault.frozen_lists import Forecast, forecast, freeze
 from vault.holds import copy_held_keys
 from vault.home import Home, open_vault
+from vault.moving import renew_masters
 from vault.reclaim import reclaim, sweep_litter
 from vault.retention import Cause
 from vault.status import destruction_record, destructions, find_destruction, status_of, write_destruction_record
@@ -68,7 +69,13 @@ def sweep(
             return
         with vault.catalogue.read() as tx:
             version = current_policy(tx).version
-        _destroy(vault, where, Cause.SWEEP, f"standing policy version {version}", no_reclaim, as_json)
+        authority = f"standing policy version {version}"
+        _destroy(vault, where, Cause.SWEEP, authority, no_reclaim, as_json)
+        with carrying_out():
+            renewed = renew_masters(vault, authority)
+        for one in renewed:
+            write_destruction_record(where.destructions, one)
+            note(f"The master key of the {one.tree} tree was about to end; it was replaced.")
 
 
 @described
