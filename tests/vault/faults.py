@@ -122,11 +122,12 @@ def arm(world: World, fuse: Fuse) -> None:
         return refused("ServiceUnavailable", 503)
 
     bucket.s3.around = lambda call, when: fuse.reach(call, when, unavailable)
+    custodian = world.custodian
     world.vault.catalogue.close()
     world.vault = replace(
         world.vault,
         catalogue=FaultyCatalogue(world.database, fuse),
-        custody=Custody.of(FaultyCustodian(world.custodian, fuse)),
+        custody=Custody.of(FaultyCustodian(custodian, fuse)),
         uses=KeyUses(),
     )
 

@@ -169,7 +169,7 @@ class World:
         shutil.copytree(self.folder / "home", folder / "home", ignore=shutil.ignore_patterns("catalogue.db*"))
         shutil.copytree(self.folder / "keys", folder / "keys")
         database = self.databases.copied(self.database, folder / "home")
-        return World(
+        twin = World(
             folder,
             open_world_vault(folder, self.vault.vault_id, bucket, self.clock, database),
             self.clock,
@@ -179,6 +179,9 @@ class World:
             database,
             [Record(r.id, r.applicant, dict(r.documents)) for r in self.records],
         )
+        # The copied keys stand in another folder.
+        twin.run(f"UPDATE masters SET custodian = 'file:{folder / 'keys'}'")
+        return twin
 
     def restart(self) -> None:
         """As after the death of the process: everything that is only in memory is gone."""
