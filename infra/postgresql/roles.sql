@@ -27,10 +27,11 @@ GRANT USAGE ON SCHEMA public TO shredvault_api, shredvault_destroyer;
 
 -- Both: looking, their lease, the journal (append-only), and the growth of trees under a living master.
 GRANT SELECT ON alembic_version, vaults, policies, masters, trees, roots, sealed_pages, tree_pages, cohorts, holds,
-    hold_records, destructions, destruction_lists, journal, nodes TO shredvault_api, shredvault_destroyer;
+    hold_records, destructions, destruction_lists, locked_objects, journal, nodes TO shredvault_api, shredvault_destroyer;
 GRANT INSERT, UPDATE, DELETE ON nodes TO shredvault_api, shredvault_destroyer;
 GRANT INSERT ON journal, roots, sealed_pages TO shredvault_api, shredvault_destroyer;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO shredvault_api, shredvault_destroyer;
+GRANT UPDATE (published, published_digest) ON vaults TO shredvault_api, shredvault_destroyer;
 GRANT UPDATE (version, next_version) ON trees TO shredvault_api, shredvault_destroyer;
 GRANT INSERT, DELETE ON tree_pages TO shredvault_api, shredvault_destroyer;
 -- Which only the schema's triggers write, with the rights of who set them off.
@@ -51,7 +52,7 @@ GRANT SELECT (id, cohort_id, slot, policy_version, opened_at, completed_at, due_
 GRANT SELECT (id, cohort_id, slot, state, destruction_id, opened_at, completed_at, due_on, policy_version)
     ON record_states TO shredvault_destroyer;
 GRANT SELECT (id, record_id, object_name, stored_at), DELETE ON documents TO shredvault_destroyer;
-GRANT INSERT (name, tree, epoch, custodian, planned_at), UPDATE (destroyed_at) ON masters TO shredvault_destroyer;
+GRANT INSERT (name, tree, epoch, custodian, planned_at), UPDATE (destroyed_at, given_up_at) ON masters TO shredvault_destroyer;
 GRANT DELETE ON roots, sealed_pages TO shredvault_destroyer;
 GRANT UPDATE (closed_at, condemned_by) ON cohorts TO shredvault_destroyer;
 -- The rest of a record's columns is emptied when it is reclaimed, which the triggers allow of destroyed ones only.
@@ -60,3 +61,4 @@ GRANT UPDATE (spared, condemned_by, reclaimed, opened_by, idempotency_hash, body
 GRANT UPDATE (released_at) ON holds TO shredvault_destroyer;
 GRANT INSERT, UPDATE ON destructions TO shredvault_destroyer;
 GRANT INSERT ON destruction_lists TO shredvault_destroyer;
+GRANT INSERT, UPDATE, DELETE ON locked_objects TO shredvault_destroyer;

@@ -17,9 +17,12 @@ S3_RIGHTS: Final = {
     "complete_multipart_upload": "s3:PutObject",
     "create_bucket": "s3:CreateBucket",
     "create_multipart_upload": "s3:PutObject",
+    "delete_object": "s3:DeleteObjectVersion",  # of a version of our own
     "delete_objects": "s3:DeleteObjectVersion",  # each with its version
     "get_bucket_versioning": "s3:GetBucketVersioning",
     "get_object": "s3:GetObject",
+    "get_object_legal_hold": "s3:GetObjectLegalHold",
+    "get_object_retention": "s3:GetObjectRetention",
     "head_bucket": "s3:ListBucket",
     "head_object": "s3:GetObject",
     "list_multipart_uploads": "s3:ListBucketMultipartUploads",

@@ -86,6 +86,8 @@ DESTROYER_DOES = [
     Request("s3:ListBucketMultipartUploads", BUCKET),
     *(Request("s3:AbortMultipartUpload", f"{BUCKET}/{prefix}/x") for prefix in ("documents", "records", "keystore")),
     *(Request("s3:DeleteObjectVersion", f"{BUCKET}/{prefix}/x") for prefix in ("documents", "records", "keystore")),
+    *(Request("s3:GetObjectRetention", f"{BUCKET}/{prefix}/x") for prefix in ("documents", "records", "keystore")),
+    *(Request("s3:GetObjectLegalHold", f"{BUCKET}/{prefix}/x") for prefix in ("documents", "records", "keystore")),
     *(Request("s3:PutObject", f"{BUCKET}/{prefix}/x") for prefix in ("keystore", "ledger")),
     Request("kms:CreateKey", "*", NEW_KEY),
     Request("kms:TagResource", KEY, NEW_KEY),

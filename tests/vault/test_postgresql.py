@@ -211,7 +211,7 @@ def test_vaults_in_schemas_of_one_database_do_not_meet(tmp_path: Path, databases
         catalogue.migrate()
     first, second = catalogues
     with first.write() as tx, second.write() as other, first.alone(), second.alone():
-        tx.execute(sa.text("INSERT INTO vaults VALUES (1, 'x', 1)"))
+        tx.execute(sa.text("INSERT INTO vaults VALUES (1, 'x', 1, 0, 'x')"))
         assert other.execute(sa.text("SELECT COUNT(*) FROM vaults")).scalar() == 0
     for catalogue in catalogues:
         catalogue.close()

@@ -9,7 +9,7 @@ import pytest
 
 from keystore import Tree
 from tests.services.object_stores import settings
-from tests.vault.databases import Databases
+from tests.vault.databases import Databases, on_sqlite
 from tests.vault.faults import Died, Fuse, arm, disarm
 from tests.vault.memory_s3 import MemoryBucket, MemoryS3
 from tests.vault.world import World, make_world, png
@@ -21,6 +21,8 @@ from vault.manifests import manifest_name
 from vault.objects import Bucket, ObjectStoreDenied, ObjectStoreError
 from vault.reclaim import reclaim, sweep_litter
 from vault.status import destruction_record, find_destruction, locked_facts, status_of
+
+pytestmark = on_sqlite
 
 BARE = (
     "SELECT COUNT(*) FROM records WHERE reclaimed AND sheet IS NULL AND opened_by IS NULL AND body_tag IS NULL "
