@@ -158,10 +158,10 @@ def instrument(patch: pytest.MonkeyPatch, notes: Notes) -> None:
             notes.note("seal", bytes(key.reveal()), bound_to)
         make_sealer(self, key, bound_to)
 
-    def watched_record(vault: Any, frozen: Any, evidence: Any) -> Any:
+    def watched_record(vault: Any, frozen: Any, evidence: Any, assurance: Any) -> Any:
         if evidence.master in vault.custodian.names():
             notes.note("early", evidence.master)
-        return record(vault, frozen, evidence)
+        return record(vault, frozen, evidence, assurance)
 
     patch.setattr(KeyPage, "seal", watched_seal)
     patch.setattr(KeyPage, "open", watched_open)
