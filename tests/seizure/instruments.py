@@ -159,7 +159,7 @@ def instrument(patch: pytest.MonkeyPatch, notes: Notes) -> None:
         make_sealer(self, key, bound_to)
 
     def watched_record(vault: Any, frozen: Any, evidence: Any, assurance: Any) -> Any:
-        if evidence.master in vault.custodian.names():
+        if evidence.master not in notes.destroyed:
             notes.note("early", evidence.master)
         return record(vault, frozen, evidence, assurance)
 

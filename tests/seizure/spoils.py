@@ -74,8 +74,8 @@ class Spoils:
     """Blobs that opened in another place than their own."""
 
 
-def gather(vault_id: bytes, recording: Recording) -> Spoils:
-    """Step 1."""
+def gather(vault_id: bytes, recording: Recording, *, with_rows: bool = True) -> Spoils:
+    """Step 1; without the rows of the catalogue where the adversary has the bucket only."""
     spoils = Spoils(vault_id)
     for name, data in recording.every("bucket"):
         kind, _, where = name.partition(" ")
@@ -88,7 +88,7 @@ def gather(vault_id: bytes, recording: Recording) -> Spoils:
             _take_manifest(spoils, path, data)
         else:
             spoils.bodies.setdefault(path, set()).add(data)
-    for name, data in recording.every("rows"):
+    for name, data in recording.every("rows") if with_rows else ():
         kind, *parts = name.split("/")
         if kind == "root":
             tree, epoch, version, size = parts[0], int(parts[1]), int(parts[2]), int(parts[3])
