@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from keystore import KeystoreError
 from tests.independent.seal import root_key_context
 from tests.seizure.byte_scan import FORM_MIN, Marks, Words, digests, unescaped
 from tests.seizure.key_graph import KeyId
 from tests.seizure.recorder import Recorder
 from tests.seizure.spoils import Spoils, attack, gather
 from tests.seizure.workload import Workload
-from keystore import KeystoreError
 from vault.errors import DestroyedError, VaultError
 from vault.objects import ObjectStoreError
 
@@ -33,7 +33,7 @@ class Seizure:
         self.world = self.stage.world
         self.graph = self.stage.notes.graph
         self.live = self.stage.real.names()
-        self.places = {r.id: self.world.place(r) for r in (*self.workload.destroyed, *self.workload.living)}
+        self.places = self.workload.places
         self.vault_id = self.world.vault.vault_id
 
     def attack(self, loose_keys: Collection[bytes] = ()) -> Spoils:
@@ -62,7 +62,7 @@ def judge(seizure: Seizure, spoils: Spoils) -> list[Finding]:
 
 
 def by_graph(seizure: Seizure, _: Spoils) -> Iterator[str]:
-    """W1: over every key that was ever sealed under another, the live masters reach no destroyed record's key or path."""
+    """W1: over every key that was ever sealed under another, the live masters reach no key or path of the destroyed."""
     reached = seizure.graph.reachable(seizure.live)
     for record in seizure.workload.destroyed:
         own = seizure.record_keys(record.id)
@@ -89,7 +89,8 @@ def by_bytes(seizure: Seizure, _: Spoils) -> Iterator[str]:
     """W1, W2: no canary, no key and no digest of a name or a document stands anywhere in the recording."""
     canaries = seizure.workload.canaries
     marks = Marks(canaries.text_mark, canaries.byte_mark)
-    keys = Words(("a key", value) for value in seizure.graph.values.values())
+    secrets = (*seizure.graph.values.values(), *seizure.stage.masters)
+    keys = Words(("a key", value) for value in secrets)
     everybody = (*seizure.workload.destroyed, *seizure.workload.living)
     plain = [c for r in everybody for c in (*(str(v).encode() for v in r.applicant.values()), *r.documents.values())]
     hashes = Words((name, value) for one in plain for name, value in digests(one).items() if len(value) >= FORM_MIN)
@@ -199,8 +200,27 @@ def by_certificate(seizure: Seizure, _: Spoils) -> Iterator[str]:
             yield "a destruction record says another assurance than the custodian gives"
 
 
+def by_memory(seizure: Seizure, _: Spoils) -> Iterator[str]:
+    """D10: no process holds the key of a destroyed record any more."""
+    gone = {record.id for record in seizure.workload.destroyed}
+    for process in seizure.world.processes:
+        if left := gone & process.records():
+            yield f"a process holds the keys of {len(left)} destroyed records"
+
+
+def by_leftovers(seizure: Seizure, _: Spoils) -> Iterator[str]:
+    """A day later nothing of the destroyed is left in the bucket, and no upload is unfinished."""
+    bucket = seizure.world.vault.bucket
+    if left := len(list(bucket.unfinished(""))):
+        yield f"{left} unfinished uploads are left"
+    names = {version.name for version in bucket.versions("")}
+    for record in seizure.workload.destroyed:
+        if any(record.id in name for name in names):
+            yield f"an object of the destroyed record {record.id} is left"
+
+
 def by_places(seizure: Seizure, _: Spoils) -> Iterator[str]:
-    """Nothing is written into temporary folders, and object keys are of the forms that name nobody."""
+    """Nothing is written into temporary folders."""
     for name in sorted(seizure.recorder.wrote):
         yield f"{name} was written into the temporary folder"
 
@@ -216,4 +236,6 @@ JUDGES = {
     "authority": by_authority,
     "certificate": by_certificate,
     "places": by_places,
+    "memory": by_memory,
+    "leftovers": by_leftovers,
 }

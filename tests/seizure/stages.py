@@ -11,6 +11,7 @@ from random import Random
 
 from keystore import open_custodian
 from keystore.custodians import Custodian
+from keystore.secret import KEY_BYTES
 from tests.seizure.instruments import Notes, WatchedCustodian
 from tests.vault.databases import Databases
 from tests.vault.memory_s3 import MemoryBucket
@@ -44,9 +45,14 @@ class StageWorld(World):
 
     watched: WatchedCustodian = field(kw_only=True)
 
+    def __post_init__(self) -> None:
+        self.processes = [self.vault.uses]
+        """The key uses of what stands for a living process: one at a time."""
+
     def restart(self) -> None:
         self.vault.catalogue.close()
         self.vault = _vault(self.folder, self.vault.vault_id, self.vault, self.watched, self.database)
+        self.processes = [self.vault.uses]
 
 
 def _vault(folder: Path, vault_id: bytes, like: Vault, custodian: WatchedCustodian, database: str) -> Vault:
@@ -79,6 +85,8 @@ class Stage:
     notes: Notes
     storage: CopiedStorage
     copies: list[Path] = field(default_factory=list)
+    masters: set[bytes] = field(default_factory=set)
+    """The values of all masters, where they stand in files."""
 
     def copy_custodian(self) -> None:
         """What a backup of the custodian's machine has from now on."""
@@ -86,6 +94,9 @@ class Stage:
         place.parent.mkdir(exist_ok=True)
         self.storage.copy(place)
         self.copies.append(place)
+        if self.real.uri.startswith("file:"):
+            files = (path.read_bytes() for path in place.rglob("*") if path.is_file())
+            self.masters |= {data for data in files if len(data) == KEY_BYTES}
 
     def unwrap_with_copies(self, roots: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
         """Every root key that some copy of the custodian opens, by (wrapped, bound to).

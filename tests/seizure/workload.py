@@ -2,17 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from random import Random
 
 from tests.seizure.canaries import Canaries
 from tests.seizure.stages import Stage
+from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import PURPOSE, Record
 from vault.destruction import recover_destructions
 from vault.holds import place_hold, release_hold
+from vault.reclaim import reclaim, sweep_litter
 from vault.retrieval import read_record
-from vault.uploads import begin_upload
+from vault.uploads import Upload, begin_upload
 
 PART = 9 * 2**20
+DAY = timedelta(hours=25)
 
 
 @dataclass
@@ -25,14 +29,17 @@ class Workload:
     snapshot: Callable[[], None]
     destroyed: list[Record] = field(default_factory=list)
     living: list[Record] = field(default_factory=list)
-    names: dict[str, str] = field(default_factory=dict)
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Cohort and slot of every record, destroyed or not."""
+    abandoned: list[Upload] = field(default_factory=list)
+    filed_meanwhile: list[Record] = field(default_factory=list)
 
     def file(self, documents: int = 1, *, complete: bool = True) -> Record:
         """A record with a canary in every field."""
         text = self.canaries.text
         world = self.stage.world
         record = world.open(name=text(), number=text(), born=text())
-        self.names[record.id] = str(record.applicant["name"])
+        self.places[record.id] = world.place(record)
         for _ in range(documents):
             size = self.random.choice((300, 700, 3000))
             world.upload(record, f"{text()}.png", self.canaries.document(self.canaries.raw(), size))
@@ -60,12 +67,46 @@ class Workload:
             sending.add(content[start : start + 2**20])
             if sending.part_is_full:
                 sending.send_part()
-        sending._use.end()
+        self.abandoned.append(sending)
+
+    def scene(self) -> tuple[Record, ...]:
+        """Two that are due and one in their cohort that is not, one given up in the middle of an upload, one held."""
+        world = self.stage.world
+        due = self.file(2), self.file()
+        held = self.file()
+        given_up = self.file(complete=False)
+        self.abandon_an_upload(given_up)
+        place_hold(world.vault, [held.id], "21-cv-1")
+        world.advance(days=3)
+        self.file(2)
+        world.advance(days=728)
+        self.file()
+        self.snapshot()
+        self.stage.copy_custodian()
+        self.doom(*due, given_up)
+        return due
+
+    def brief(self) -> None:
+        """The shortest game: a scene, a sweep, and what is cleaned up a day later."""
+        self.scene()
+        self.stage.world.sweep(self.step)
+        self.clean_up()
+
+    def clean_up(self) -> None:
+        """Reclaim, and what is a day old and named by nobody."""
+        world = self.stage.world
+        self.snapshot()
+        bucket = world.vault.bucket
+        assert isinstance(bucket, MemoryBucket)
+        bucket.s3.ahead += DAY
+        reclaim(world.vault)
+        sweep_litter(world.vault)
+        self.snapshot()
 
     def run(self, size: int) -> None:
         """File, read, hold, sweep with filing meanwhile, release, sweep, scrub; about `size` records destroyed."""
         world = self.stage.world
-        due = [self.file(1 + number % 2) for number in range(max(2, size - 4))]
+        due = [self.file(1 + number % 2) for number in range(max(2, size - 7))]
         held, kept = self.file(), self.file(2)
         given_up = self.file(complete=False)
         self.abandon_an_upload(given_up)
@@ -75,12 +116,14 @@ class Workload:
         place_hold(world.vault, [kept.id], "21-cv-2")
         self.snapshot()
         world.restart()
-        world.advance(days=800)
-        young = [self.file() for _ in range(2)]
+        world.advance(days=3)
+        sibling = self.file()
+        world.advance(days=728)
+        young = self.file()
         self.snapshot()
         self.stage.copy_custodian()
         self.doom(*due, given_up)
-        world.sweep(self._with_filing())
+        world.sweep(self._with_filing)
         self.snapshot()
         self.stage.copy_custodian()
         release_hold(world.vault, hold, "counsel", self.step)
@@ -90,19 +133,16 @@ class Workload:
         world.sweep(self.step)
         world.restart()
         recover_destructions(world.vault)
-        self.snapshot()
-        scrubbed = [self.file() for _ in range(2)]
+        self.clean_up()
+        late = [self.file() for _ in range(2)]
         self.snapshot()
         self.stage.copy_custodian()
-        self.doom(*scrubbed, *young, *(r for r in self.living if r not in (*scrubbed, *young, kept)))
+        self.doom(*late, young, sibling, *self.filed_meanwhile)
         world.scrub(self.step)
         self.file()
+        self.clean_up()
+
+    def _with_filing(self, name: str) -> None:
         self.snapshot()
-
-    def _with_filing(self) -> Callable[[str], None]:
-        def step(name: str) -> None:
-            self.snapshot()
-            if name == "stage":
-                self.file()
-
-        return step
+        if name == "stage":
+            self.filed_meanwhile.append(self.file())
