@@ -203,9 +203,8 @@ def by_certificate(seizure: Seizure, _: Spoils) -> Iterator[str]:
 def by_memory(seizure: Seizure, _: Spoils) -> Iterator[str]:
     """D10: no process holds the key of a destroyed record any more."""
     gone = {record.id for record in seizure.workload.destroyed}
-    for process in seizure.world.processes:
-        if left := gone & process.records():
-            yield f"a process holds the keys of {len(left)} destroyed records"
+    if left := gone & seizure.workload.in_use:
+        yield f"a process held the keys of {len(left)} destroyed records after completion"
 
 
 def by_leftovers(seizure: Seizure, _: Spoils) -> Iterator[str]:

@@ -45,14 +45,9 @@ class StageWorld(World):
 
     watched: WatchedCustodian = field(kw_only=True)
 
-    def __post_init__(self) -> None:
-        self.processes = [self.vault.uses]
-        """The key uses of what stands for a living process: one at a time."""
-
     def restart(self) -> None:
         self.vault.catalogue.close()
         self.vault = _vault(self.folder, self.vault.vault_id, self.vault, self.watched, self.database)
-        self.processes = [self.vault.uses]
 
 
 def _vault(folder: Path, vault_id: bytes, like: Vault, custodian: WatchedCustodian, database: str) -> Vault:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from keystore import Key, MasterState, Rewrite, TreeChange
+from keystore import GraphReport, Key, MasterState, Rewrite, TreeChange
 from keystore import stage as stage_tree
 from keystore.destruction import STABLE_AFTER, Evidence
 from tests.seizure.game import Game, game
@@ -41,7 +41,7 @@ def without_rules(played: Game) -> None:
 
 def without_check(patch: pytest.MonkeyPatch) -> None:
     """The fault goes past the key-graph check."""
-    report = staging.GraphReport(0, 0, 0)
+    report = GraphReport(0, 0, 0)
     patch.setattr(staging, "check_graph", lambda *_, **__: report)
 
 
@@ -59,7 +59,7 @@ def keep_root_key(patch: pytest.MonkeyPatch, *, keep_master: bool) -> None:
     def staged(vault_id: bytes, base: Any, change: TreeChange, load: Any, **more: Any) -> Any:
         fresh = iter([*(Key.generate() for _ in change.rewritten), Key.copy_of(base.root_key.reveal())])
         if keep_master:
-            more["master"] = sorted(name for name in more["custodian"].names() if name != more["master"])[0]
+            more["master"] = min(name for name in more["custodian"].names() if name != more["master"])
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(Key, "generate", lambda: next(fresh))
             return stage_tree(vault_id, base, change, load, **more)
@@ -153,7 +153,7 @@ def plaintext_hash_in_a_log_line(patch: pytest.MonkeyPatch, played: Game) -> Non
     finish = uploads.Upload.finish
 
     def logged(self: uploads.Upload) -> uploads.Filed:
-        logging.getLogger("vault").debug("filed %s", self._inspection._digest.copy().finalize().hex())
+        logging.getLogger("vault").debug("filed %s", self._inspection._digest.hexdigest())
         return finish(self)
 
     patch.setattr(uploads.Upload, "finish", logged)

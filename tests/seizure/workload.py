@@ -1,5 +1,6 @@
 """The workload of a game, from a printed seed: what happens to the vault, and what the test knows to be right."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,9 +10,12 @@ from tests.seizure.canaries import Canaries
 from tests.seizure.stages import Stage
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import PURPOSE, Record
+from vault.condemning import Progress
 from vault.destruction import recover_destructions
+from vault.fences import Node
 from vault.holds import place_hold, release_hold
 from vault.reclaim import reclaim, sweep_litter
+from vault.retention import Cause
 from vault.retrieval import read_record
 from vault.uploads import Upload, begin_upload
 
@@ -31,6 +35,11 @@ class Workload:
     living: list[Record] = field(default_factory=list)
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Cohort and slot of every record, destroyed or not."""
+    in_use: set[str] = field(default_factory=set)
+    """Records whose keys a process still had when a destruction was complete."""
+    spent: dict[str, float] = field(default_factory=dict)
+    """Seconds in each step of all destructions."""
+    mirror_bytes: int = 0
     abandoned: list[Upload] = field(default_factory=list)
     filed_meanwhile: list[Record] = field(default_factory=list)
 
@@ -89,8 +98,25 @@ class Workload:
     def brief(self) -> None:
         """The shortest game: a scene, a sweep, and what is cleaned up a day later."""
         self.scene()
-        self.stage.world.sweep(self.step)
+        self.destroy(Cause.SWEEP, self.step)
         self.clean_up()
+
+    def destroy(self, cause: Cause, progress: Progress) -> None:
+        """Destroy while this process serves; time it without what `progress` does."""
+        world, since = self.stage.world, time.perf_counter()
+        timed = "freeze"
+
+        def step(name: str) -> None:
+            nonlocal since, timed
+            self.spent[timed] = self.spent.get(timed, 0.0) + time.perf_counter() - since
+            progress(name)
+            since, timed = time.perf_counter(), name
+
+        with Node(world.vault):
+            done = world.destroy(cause, step)
+            step("")
+            self.in_use |= world.vault.uses.records()
+        self.mirror_bytes += done.observed.get("mirror_bytes", 0)
 
     def clean_up(self) -> None:
         """Reclaim, and what is a day old and named by nobody."""
@@ -123,14 +149,14 @@ class Workload:
         self.snapshot()
         self.stage.copy_custodian()
         self.doom(*due, given_up)
-        world.sweep(self._with_filing)
+        self.destroy(Cause.SWEEP, self._with_filing)
         self.snapshot()
         self.stage.copy_custodian()
         release_hold(world.vault, hold, "counsel", self.step)
         self.snapshot()
         self.stage.copy_custodian()
         self.doom(held)
-        world.sweep(self.step)
+        self.destroy(Cause.SWEEP, self.step)
         world.restart()
         recover_destructions(world.vault)
         self.clean_up()
@@ -138,7 +164,7 @@ class Workload:
         self.snapshot()
         self.stage.copy_custodian()
         self.doom(*late, young, sibling, *self.filed_meanwhile)
-        world.scrub(self.step)
+        self.destroy(Cause.SCRUB, self.step)
         self.file()
         self.clean_up()
 
