@@ -207,6 +207,14 @@ def by_memory(seizure: Seizure, _: Spoils) -> Iterator[str]:
         yield f"a process held the keys of {len(left)} destroyed records after completion"
 
 
+def by_epoch(seizure: Seizure, _: Spoils) -> Iterator[str]:
+    """Nothing is added to a record that was destroyed."""
+    known = {record.id: len(record.documents) for record in seizure.workload.destroyed}
+    for record, count in seizure.world.rows("SELECT record_id, COUNT(*) FROM documents GROUP BY record_id"):
+        if count > known.get(record, count):
+            yield f"a document came into the destroyed record {record}"
+
+
 def by_leftovers(seizure: Seizure, _: Spoils) -> Iterator[str]:
     """A day later nothing of the destroyed is left in the bucket, and no upload is unfinished."""
     bucket = seizure.world.vault.bucket
@@ -236,5 +244,6 @@ JUDGES = {
     "certificate": by_certificate,
     "places": by_places,
     "memory": by_memory,
+    "epoch": by_epoch,
     "leftovers": by_leftovers,
 }

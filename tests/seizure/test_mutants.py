@@ -4,10 +4,12 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from keystore import GraphReport, Key, MasterState, Rewrite, TreeChange
 from keystore import stage as stage_tree
@@ -16,9 +18,12 @@ from tests.seizure.game import Game, game
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.faults import Died
 from vault import condemning, destruction, sheets, staging, uploads
+from vault.catalogue import Transaction
+from vault.catalogue.schema import documents
 from vault.holds import place_hold
 from vault.key_uses import KeyUses
 from vault.objects import Bucket
+from vault.retention import Cause
 
 Mutant = Callable[[pytest.MonkeyPatch, Game], None]
 MUTANTS: dict[str, tuple[str, Mutant]] = {}
@@ -262,6 +267,23 @@ def restored_database_and_keys_serve_a_destroyed_record(_: pytest.MonkeyPatch, p
     shutil.copy(backup, world.folder / "home" / "catalogue.db")
     workload.stage.storage.put_back(workload.stage.copies[-1])
     world.restart()
+
+
+@caught_by("epoch")
+def late_upload_commit_into_a_destroyed_epoch(patch: pytest.MonkeyPatch, played: Game) -> None:
+    workload = played.workload
+    patch.setattr(KeyUses, "cut", lambda *_: 0)
+    workload.scene()
+    workload.destroy(Cause.SWEEP, workload.step)
+    without_rules(played)
+    (late,) = workload.abandoned
+
+    def insert(tx: Transaction, *, now: datetime, limit: int, document_id: str, **more: Any) -> bool:
+        tx.execute(sa.insert(documents).values(id=document_id, stored_at=now, **more))
+        return True
+
+    patch.setattr(uploads, "insert_document", insert)
+    late.finish()
 
 
 @on_sqlite
