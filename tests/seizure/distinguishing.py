@@ -14,12 +14,15 @@ import hmac
 from collections import Counter
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pytest
 
 from tests.seizure.byte_scan import digests
 from tests.seizure.game import game
 from tests.vault.databases import Databases
 from tests.vault.world import Record, World, png
+from vault import uploads
 from vault.retention import Cause
 
 SHORTEST = 8
@@ -68,6 +71,15 @@ def play(folder: Path, databases: Databases, *, trials: int, seed: int) -> int:
                 guess = coin.random() < 0.5
             right += guess is one.same
         return right
+
+
+def add_global_index(patch: pytest.MonkeyPatch) -> None:
+    """The mutant: names are indexed under one key for all."""
+
+    def blind(_: Any, __: Any, name: str) -> bytes:
+        return hmac.digest(b"one key for all", name.encode(), "sha256")[:16]
+
+    patch.setattr(uploads, "name_tag", blind)
 
 
 def _name(coin: Random) -> str:

@@ -1,16 +1,13 @@
 """W2, short: the adversary guesses no better than chance who was destroyed; with a global index he always knows."""
 
-import hmac
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.seizure.bounds import clopper_pearson
-from tests.seizure.distinguishing import play
+from tests.seizure.distinguishing import add_global_index, play
 from tests.seizure.game import SEED
 from tests.vault.databases import Databases, on_sqlite
-from vault import uploads
 
 TRIALS = 40
 
@@ -23,10 +20,7 @@ def test_whose_records_were_destroyed_is_a_coin_toss(scratch: Path, databases: D
 
 @on_sqlite
 def test_a_global_blind_index_is_caught(scratch: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
-    def blind(_: Any, __: Any, name: str) -> bytes:
-        return hmac.digest(b"one key for all", name.encode(), "sha256")[:16]
-
-    monkeypatch.setattr(uploads, "name_tag", blind)
+    add_global_index(monkeypatch)
     low, _ = clopper_pearson(play(scratch / "game", databases, trials=TRIALS, seed=SEED), TRIALS)
     assert low > 0.5
 

@@ -3,12 +3,17 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.seizure.game import Game, game
 from tests.seizure.judges import Seizure
 from tests.seizure.stages import CopiedStorage, folder_storage
 from tests.services.openbao import OpenBao
 from tests.services.softhsm import SoftToken
 from tests.vault.databases import Databases, on_postgresql, on_sqlite
+from tests.vault.faults import Died
+from vault.destruction import recover_destructions
+from vault.retention import Cause
 
 SHORT = 8
 
@@ -83,3 +88,26 @@ def test_of_a_split_custodian_one_members_copy_is_worth_nothing(
         assert set(spoils.opened).isdisjoint(record.id for record in played.workload.destroyed)
         seizure.stage.storage = both
         assert_wins_with_copies(seizure)
+
+
+@on_sqlite
+@pytest.mark.parametrize("step", ["stage", "condemn", "fence", "destroy master", "record"])
+def test_a_destruction_that_dies_and_is_recovered(scratch: Path, databases: Databases, step: str) -> None:
+    with game(scratch / "game", databases) as played:
+        workload, world = played.workload, played.workload.stage.world
+        workload.scene()
+
+        def die(name: str) -> None:
+            workload.step(name)
+            if name == step:
+                raise Died
+
+        with pytest.raises(Died):
+            world.sweep(die)
+        world.restart()
+        recovered = recover_destructions(world.vault)
+        assert bool(recovered.undone) is (step in ("stage", "condemn"))
+        # What was undone is begun again; what was finished leaves nothing to do.
+        workload.destroy(Cause.SWEEP, workload.step)
+        workload.clean_up()
+        assert_lost(played)

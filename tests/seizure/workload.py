@@ -133,13 +133,13 @@ class Workload:
         """File, read, hold, sweep with filing meanwhile, release, sweep, scrub; about `size` records destroyed."""
         world = self.stage.world
         due = [self.file(1 + number % 2) for number in range(max(2, size - 7))]
-        held, kept = self.file(), self.file(2)
+        held, *kept = (self.file(2) for _ in range(2 + size // 20))
         given_up = self.file(complete=False)
         self.abandon_an_upload(given_up)
         self.snapshot()
         read_record(world.vault, world.reviewer, self.random.choice(due).id, PURPOSE)
         hold = place_hold(world.vault, [held.id], "21-cv-1").hold_id
-        place_hold(world.vault, [kept.id], "21-cv-2")
+        place_hold(world.vault, [record.id for record in kept], "21-cv-2")
         self.snapshot()
         world.restart()
         world.advance(days=3)
