@@ -23,8 +23,8 @@ from vault import mirror
 
 DOCUMENT = Path(__file__).parents[2] / "docs/seizure-report.md"
 RECORDS = 10_000
-A_GAME = 1_000
-COINS = 1_000
+A_GAME = 500
+COINS = 400
 PHASES = {
     "freeze": ("freeze",),
     "rewrite": ("intent", "stage", "condemn"),
@@ -124,8 +124,10 @@ def report(tally: Tally, caught: dict[str, bool], right: int, indexed: int, coin
         f"| destroyed records attacked | {tally.destroyed:,} |",
         f"| opened (W1) | {tally.opened} (95 % bounds {low:.2%} to {high:.3%}) |",
         f"| the same with the dead masters (positive control) | {tally.control:,} |",
-        f"| right about whose record was destroyed (W2) | {right} of {coins:,} "
-        f"(95 % bounds {guess_low:.1%} to {guess_high:.1%}; a coin has 50 %) |",
+        (
+            f"| right about whose record was destroyed (W2) | {right} of {coins:,} "
+            f"(95 % bounds {guess_low:.1%} to {guess_high:.1%}; a coin has 50 %) |"
+        ),
         f"| survivors readable (W3) | {readable:.0f} % of {tally.living} |",
         f"| findings of the {len(JUDGES)} judges | {len(tally.findings)} |",
         f"| mutants caught | {sum(caught.values())} of {len(caught)} |",

@@ -70,8 +70,9 @@ def by_graph(seizure: Seizure, _: Spoils) -> Iterator[str]:
             yield f"no key of the destroyed record {record.id} was ever seen: the instruments are blind"
         if own & reached:
             yield f"the live masters reach the key of the destroyed record {record.id}"
-        if seizure.graph.above(own) & reached:
-            yield f"the live masters reach a key on the path of the destroyed record {record.id}"
+    lost = {key for record in seizure.workload.destroyed for key in seizure.record_keys(record.id)}
+    if paths := seizure.graph.above(lost) & reached:
+        yield f"the live masters reach {len(paths)} keys on paths to the destroyed"
 
 
 def by_trial(seizure: Seizure, spoils: Spoils) -> Iterator[str]:

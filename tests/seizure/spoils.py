@@ -21,7 +21,7 @@ from tests.independent.reader import Slip, open_document, open_page, open_sheet,
 from tests.independent.seal import UnreadableError, key_page_context, root_key_context, sheet_context, slip_context
 from tests.seizure.recording import Recording
 
-TRIALS_MAX = 1_500_000
+TRIALS_MAX = 400_000
 """How many pairs of a record key and a sealed sheet or slip are tried; past that a sample is drawn."""
 _PREFIX = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00"
 
