@@ -4,19 +4,14 @@
 * every seal of a sheet, slip or document, and under which key
 * every master that is made and destroyed, and whether a destruction was recorded before its master was dead
 * every file that is opened to be written, renamed or removed (Python's audit events)
-
-A process that will be killed writes the same notes to a file, each before the act it tells of.
 """
 
-import base64
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pytest
 
@@ -31,33 +26,17 @@ _WRITING = 0x3 | 0x40 | 0x200
 
 @dataclass
 class Notes:
-    """What the instruments saw; replayed from a file where another process saw it."""
+    """What the instruments saw."""
 
     graph: KeyGraph = field(default_factory=KeyGraph)
     made: set[str] = field(default_factory=set)
     destroyed: set[str] = field(default_factory=set)
     recorded_early: list[str] = field(default_factory=list)
     """Masters that lived when their destruction was recorded."""
-    written: set[str] = field(default_factory=set)
-    """Paths that were opened to be written, renamed to, or removed."""
-    steps: list[tuple[str, float]] = field(default_factory=list)
-    copy_to: TextIO | None = None
 
     def note(self, kind: str, *facts: Any) -> None:
-        """Take one note, and hand it on where another process must hear of it."""
-        if self.copy_to is not None:
-            self.copy_to.write(json.dumps([kind, *map(_text, facts)]) + "\n")
-            self.copy_to.flush()
+        """Take one note."""
         getattr(self, f"_{kind}")(*facts)
-
-    def replay(self, path: Path) -> None:
-        """Take the notes of a process that has ended, or was ended in the middle of a line."""
-        for line in path.read_text("utf-8").splitlines():
-            try:
-                kind, *facts = json.loads(line)
-            except ValueError:
-                continue
-            getattr(self, f"_{kind}")(*map(_fact, facts))
 
     def _wrap(self, master: str, key: bytes) -> None:
         self.graph.wrap(master, key)
@@ -77,17 +56,6 @@ class Notes:
 
     def _early(self, master: str) -> None:
         self.recorded_early.append(master)
-
-    def _wrote(self, path: str) -> None:
-        self.written.add(path)
-
-
-def _text(fact: Any) -> Any:
-    return {"b": base64.b64encode(fact).decode()} if isinstance(fact, bytes | bytearray) else fact
-
-
-def _fact(fact: Any) -> Any:
-    return base64.b64decode(fact["b"]) if isinstance(fact, dict) else fact
 
 
 class WatchedCustodian:
