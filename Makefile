@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 VAR := $(CURDIR)/var
 SERVE := SHREDVAULT_HOME=$(VAR)/home SHREDVAULT_OBJECTS_FOLDER=$(VAR)/objects SHREDVAULT_CUSTODIAN=file:$(VAR)/keys
 
-.PHONY: help install test-services demo serve test check format bench lock specimens clean
+.PHONY: help install test-services demo serve test check format bench seizure lock specimens clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ format: install ## format the code
 
 bench: install ## measure; prints ratios side by side
 	@$(RUN) python -m tests.bench
+
+seizure: install ## seize vaults of 10,000 destroyed records; RECORDS=n, SEED=n
+	@$(RUN) python -m tests.seizure $(if $(RECORDS),--records $(RECORDS)) $(if $(SEED),--seed $(SEED))
 
 lock: install ## renew requirements.txt from pyproject.toml
 	@$(VENV)/bin/pip install --quiet uv

@@ -1,0 +1,170 @@
+"""Instruments: what the test alone can see while the workload runs; the product's functions are wrapped.
+
+* every seal of a key page and every wrap of a root key, by key id: the edges of the key graph
+* every seal of a sheet, slip or document, and under which key
+* every master that is made and destroyed, and whether a destruction was recorded before its master was dead
+* every file that is opened to be written, renamed or removed (Python's audit events)
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from keystore import Key, KeyPage, MasterState, PageName, Sealer, slots_of
+from keystore.custodians import Assurance, Custodian
+from tests.seizure.key_graph import KeyGraph, PageAt
+from vault import destruction
+
+_WRITING = 0x3 | 0x40 | 0x200
+"""O_WRONLY, O_RDWR, O_CREAT, O_TRUNC."""
+
+
+@dataclass
+class Notes:
+    """What the instruments saw."""
+
+    graph: KeyGraph = field(default_factory=KeyGraph)
+    made: set[str] = field(default_factory=set)
+    destroyed: set[str] = field(default_factory=set)
+    recorded_early: list[str] = field(default_factory=list)
+    """Masters that lived when their destruction was recorded."""
+
+    def note(self, kind: str, *facts: Any) -> None:
+        """Take one note."""
+        getattr(self, f"_{kind}")(*facts)
+
+    def _wrap(self, master: str, key: bytes) -> None:
+        self.graph.wrap(master, key)
+
+    def _page(self, key: bytes, tree: str, number: int, version: int, slots: list[int], keys: bytes) -> None:
+        children = [(slot, keys[32 * rank : 32 * rank + 32]) for rank, slot in enumerate(slots)]
+        self.graph.page(key, PageAt(tree, number, version), children)
+
+    def _seal(self, key: bytes, bound_to: bytes) -> None:
+        self.graph.seal(key, bound_to)
+
+    def _made(self, master: str) -> None:
+        self.made.add(master)
+
+    def _destroyed(self, master: str) -> None:
+        self.destroyed.add(master)
+
+    def _early(self, master: str) -> None:
+        self.recorded_early.append(master)
+
+
+class WatchedCustodian:
+    """A custodian whose wraps, births and deaths are noted."""
+
+    def __init__(self, real: Custodian, notes: Notes) -> None:
+        self.real = real
+        self._notes = notes
+
+    @property
+    def uri(self) -> str:
+        return self.real.uri
+
+    @property
+    def assurance(self) -> Assurance:
+        return self.real.assurance
+
+    def create(self, name: str) -> None:
+        self._notes.note("made", name)
+        self.real.create(name)
+
+    def wrap(self, name: str, key: Key, bound_to: bytes) -> bytes:
+        self._notes.note("wrap", name, bytes(key.reveal()))
+        return self.real.wrap(name, key, bound_to)
+
+    def unwrap(self, name: str, wrapped: bytes, bound_to: bytes) -> Key:
+        key = self.real.unwrap(name, wrapped, bound_to)
+        self._notes.note("wrap", name, bytes(key.reveal()))
+        return key
+
+    def expires_at(self, name: str) -> datetime | None:
+        return self.real.expires_at(name)
+
+    def describe(self, name: str) -> MasterState:
+        return self.real.describe(name)
+
+    def destroy(self, name: str) -> None:
+        self.real.destroy(name)
+        self._notes.note("destroyed", name)
+
+    def names(self) -> frozenset[str]:
+        return self.real.names()
+
+
+def instrument(patch: pytest.MonkeyPatch, notes: Notes) -> None:
+    """Wrap the product's functions in this process, as long as `patch` holds."""
+    seal, open_page, make_sealer, record = KeyPage.seal, KeyPage.open, Sealer.__init__, destruction._record
+
+    def page(at: PageName, key: Key, keys: KeyPage) -> None:
+        seen = (bytes(key.reveal()), str(at.tree), at.number, at.version)
+        known = notes.graph.pages.get(notes.graph.key(seen[0]), ())
+        if PageAt(*seen[1:]) in known:
+            return
+        live = list(slots_of(keys.bitmap))
+        notes.note("page", *seen, live, bytes(memoryview(keys._keys)[: 32 * len(live)]))
+
+    def watched_seal(self: KeyPage, name: PageName, page_key: Key) -> bytearray:
+        page(name, page_key, self)
+        return seal(self, name, page_key)
+
+    def watched_open(name: PageName, page_key: Key, sealed: bytes | bytearray | memoryview) -> KeyPage:
+        opened = open_page(name, page_key, sealed)
+        page(name, page_key, opened)
+        return opened
+
+    def watched_sealer(self: Sealer, key: Key, bound_to: bytes) -> None:
+        if b"shredvault/key-page" not in bound_to[:32]:
+            notes.note("seal", bytes(key.reveal()), bound_to)
+        make_sealer(self, key, bound_to)
+
+    def watched_record(vault: Any, frozen: Any, evidence: Any, assurance: Any) -> Any:
+        if evidence.master not in notes.destroyed:
+            notes.note("early", evidence.master)
+        return record(vault, frozen, evidence, assurance)
+
+    patch.setattr(KeyPage, "seal", watched_seal)
+    patch.setattr(KeyPage, "open", watched_open)
+    patch.setattr(Sealer, "__init__", watched_sealer)
+    patch.setattr(destruction, "_record", watched_record)
+
+
+_listeners: list[Callable[[str, bool], None]] = []
+_hooked: list[bool] = []
+
+
+@contextmanager
+def watching_files(told: Callable[[str, bool], None]) -> Iterator[None]:
+    """Call `told(path, removed)` before every file of this process is opened to be written, or removed."""
+    if not _hooked:
+        # An audit hook cannot be taken back; without listeners it does nothing.
+        sys.addaudithook(_audit)
+        _hooked.append(True)
+    _listeners.append(told)
+    try:
+        yield
+    finally:
+        _listeners.remove(told)
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if not _listeners:
+        return
+    if event == "open" and isinstance(args[0], str | bytes) and isinstance(args[2], int) and args[2] & _WRITING:
+        _tell(args[0], removed=False)
+    elif event in ("os.remove", "os.rename", "sqlite3.connect"):
+        _tell(args[0], removed=event != "sqlite3.connect")
+
+
+def _tell(path: Any, *, removed: bool) -> None:
+    name = path.decode() if isinstance(path, bytes) else str(path)
+    for told in _listeners:
+        told(name, removed)

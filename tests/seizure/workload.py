@@ -1,0 +1,174 @@
+"""The workload of a game, from a printed seed: what happens to the vault, and what the test knows to be right."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+
+from tests.seizure.canaries import Canaries
+from tests.seizure.stages import Stage
+from tests.vault.memory_s3 import MemoryBucket
+from tests.vault.world import PURPOSE, Record
+from vault.condemning import Progress
+from vault.destruction import recover_destructions
+from vault.fences import Node
+from vault.holds import place_hold, release_hold
+from vault.reclaim import reclaim, sweep_litter
+from vault.retention import Cause
+from vault.retrieval import read_record
+from vault.uploads import Upload, begin_upload
+
+PART = 9 * 2**20
+DAY = timedelta(hours=25)
+
+
+@dataclass
+class Workload:
+    """Runs on a stage; `snapshot` is called after each step, and inside of every destruction."""
+
+    stage: Stage
+    random: Random
+    canaries: Canaries
+    snapshot: Callable[[], None]
+    destroyed: list[Record] = field(default_factory=list)
+    living: list[Record] = field(default_factory=list)
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Cohort and slot of every record, destroyed or not."""
+    in_use: set[str] = field(default_factory=set)
+    """Records whose keys a process still had when a destruction was complete."""
+    spent: dict[str, float] = field(default_factory=dict)
+    """Seconds in each step of all destructions."""
+    mirror_bytes: int = 0
+    abandoned: list[Upload] = field(default_factory=list)
+    filed_meanwhile: list[Record] = field(default_factory=list)
+
+    def file(self, documents: int = 1, *, complete: bool = True) -> Record:
+        """A record with a canary in every field."""
+        text = self.canaries.text
+        world = self.stage.world
+        record = world.open(name=text(), number=text(), born=text())
+        self.places[record.id] = world.place(record)
+        for _ in range(documents):
+            size = self.random.choice((300, 700, 3000))
+            world.upload(record, f"{text()}.png", self.canaries.document(self.canaries.raw(), size))
+        if complete:
+            world.complete(record)
+        self.living.append(record)
+        return record
+
+    def doom(self, *doomed: Record) -> None:
+        """From now on these are to be destroyed."""
+        for record in doomed:
+            self.living.remove(record)
+            self.destroyed.append(record)
+
+    def step(self, _: str) -> None:
+        """A step of a destruction begins."""
+        self.snapshot()
+
+    def abandon_an_upload(self, record: Record) -> None:
+        """Send a part and never come back."""
+        world = self.stage.world
+        content = self.canaries.document(self.canaries.raw(), PART)
+        sending = begin_upload(world.vault, world.center, record.id, "x.png", declared_size=None, declared_type=None)
+        for start in range(0, len(content), 2**20):
+            sending.add(content[start : start + 2**20])
+            if sending.part_is_full:
+                sending.send_part()
+        self.abandoned.append(sending)
+
+    def scene(self) -> tuple[Record, ...]:
+        """Two that are due and one in their cohort that is not, one given up in the middle of an upload, one held."""
+        world = self.stage.world
+        due = self.file(2), self.file()
+        held = self.file()
+        given_up = self.file(complete=False)
+        self.abandon_an_upload(given_up)
+        place_hold(world.vault, [held.id], "21-cv-1")
+        world.advance(days=3)
+        self.file(2)
+        world.advance(days=728)
+        self.file()
+        self.snapshot()
+        self.stage.copy_custodian()
+        self.doom(*due, given_up)
+        return due
+
+    def brief(self) -> None:
+        """The shortest game: a scene, a sweep, and what is cleaned up a day later."""
+        self.scene()
+        self.destroy(Cause.SWEEP, self.step)
+        self.clean_up()
+
+    def destroy(self, cause: Cause, progress: Progress) -> None:
+        """Destroy while this process serves; time it without what `progress` does."""
+        world, since = self.stage.world, time.perf_counter()
+        timed = "freeze"
+
+        def step(name: str) -> None:
+            nonlocal since, timed
+            self.spent[timed] = self.spent.get(timed, 0.0) + time.perf_counter() - since
+            progress(name)
+            since, timed = time.perf_counter(), name
+
+        with Node(world.vault):
+            done = world.destroy(cause, step)
+            step("")
+            self.in_use |= world.vault.uses.records()
+        self.mirror_bytes += done.observed.get("mirror_bytes", 0)
+
+    def clean_up(self) -> None:
+        """Reclaim, and what is a day old and named by nobody."""
+        world = self.stage.world
+        self.snapshot()
+        bucket = world.vault.bucket
+        assert isinstance(bucket, MemoryBucket)
+        bucket.s3.ahead += DAY
+        reclaim(world.vault)
+        sweep_litter(world.vault)
+        self.snapshot()
+
+    def run(self, size: int) -> None:
+        """File, read, hold, sweep with filing meanwhile, release, sweep, scrub; about `size` records destroyed."""
+        world = self.stage.world
+        due = [self.file(1 + number % 2) for number in range(max(2, size - 7))]
+        held, *kept = (self.file(2) for _ in range(2 + size // 20))
+        given_up = self.file(complete=False)
+        self.abandon_an_upload(given_up)
+        self.snapshot()
+        read_record(world.vault, world.reviewer, self.random.choice(due).id, PURPOSE)
+        hold = place_hold(world.vault, [held.id], "21-cv-1").hold_id
+        place_hold(world.vault, [record.id for record in kept], "21-cv-2")
+        self.snapshot()
+        world.restart()
+        world.advance(days=3)
+        sibling = self.file()
+        world.advance(days=728)
+        young = self.file()
+        self.snapshot()
+        self.stage.copy_custodian()
+        self.doom(*due, given_up)
+        self.destroy(Cause.SWEEP, self._with_filing)
+        self.snapshot()
+        self.stage.copy_custodian()
+        release_hold(world.vault, hold, "counsel", self.step)
+        self.snapshot()
+        self.stage.copy_custodian()
+        self.doom(held)
+        self.destroy(Cause.SWEEP, self.step)
+        world.restart()
+        recover_destructions(world.vault)
+        self.clean_up()
+        late = [self.file() for _ in range(2)]
+        self.snapshot()
+        self.stage.copy_custodian()
+        self.doom(*late, young, sibling, *self.filed_meanwhile)
+        self.destroy(Cause.SCRUB, self.step)
+        self.file()
+        self.clean_up()
+
+    def _with_filing(self, name: str) -> None:
+        self.snapshot()
+        if name == "stage":
+            self.filed_meanwhile.append(self.file())
