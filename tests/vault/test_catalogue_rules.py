@@ -124,7 +124,7 @@ FORBIDDEN = {
     "destructions_are_carried_out: uncondemned": "UPDATE destructions SET condemned_at = NULL WHERE id = '{done}'",
 }
 CONSTRAINTS = {
-    "one vault": "INSERT INTO vaults VALUES (2, 'x', 1)",
+    "one vault": "INSERT INTO vaults VALUES (2, 'x', 1, 0, 'x')",
     "role": "UPDATE access_tokens SET role = 'root'",
     "slot zero": "UPDATE cohorts SET next_slot = 1025 WHERE id = {young_cohort}",
     "condemned is closed": "UPDATE cohorts SET condemned_by = '{done}' WHERE id = 99",
