@@ -32,7 +32,7 @@ $(MINISTACK)/.installed: infra/test-services/ministack.txt infra/install-test-se
 	@touch $@
 
 test: install test-services ## run all tests
-	@$(RUN) pytest
+	@$(RUN) pytest --numprocesses=auto
 
 check: install ## ruff, mypy --strict, import contracts
 	@$(RUN) ruff check --quiet
