@@ -40,6 +40,7 @@ from .policy import Policy
 from .whole_files import partial_of, sync_folder, write_json
 
 __all__ = [
+    "AWS",
     "EMBEDDED",
     "Founding",
     "Home",
@@ -53,6 +54,7 @@ __all__ = [
 
 FORMAT: Final = 1
 EMBEDDED: Final = "embedded"
+AWS: Final = "aws"
 VAULT_ID_BYTES: Final = 16
 ABANDON_AFTER_HOURS: Final = 72
 CATALOGUE: Final = "catalogue.db"
@@ -162,12 +164,7 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
         if any(entry.name not in ours for entry in path.iterdir()):
             message = f"The folder {path} is not empty and holds no vault; choose another."
             raise HomeError(message)
-        credentials = {
-            "access_key": founding.access_key or "shredvault",
-            "secret_key": (
-                founding.secret_key.get_secret_value() if founding.secret_key else secrets.token_urlsafe(32)
-            ),
-        }
+        credentials = _credentials(founding)
         settings["vault_id"] = secrets.token_hex(VAULT_ID_BYTES)
         write_json(path / _CREDENTIALS, credentials)
         write_json(path / _SETTINGS, settings)
@@ -179,6 +176,15 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
         fresh = found_catalogue(vault, custody.at(founding.custodian), founding)
         publish(vault)
         return fresh
+
+
+def _credentials(founding: Founding) -> dict[str, str]:
+    """The bucket's credentials: those given; on AWS else the identity of the process; else a secret of our own."""
+    if founding.access_key and founding.secret_key:
+        return {"access_key": founding.access_key, "secret_key": founding.secret_key.get_secret_value()}
+    if founding.objects == AWS:
+        return {"access_key": "", "secret_key": ""}
+    return {"access_key": "shredvault", "secret_key": secrets.token_urlsafe(32)}
 
 
 def found_catalogue(vault: Vault, custodian: Custodian, founding: Founding) -> bool:
@@ -376,7 +382,7 @@ def _endpoint(
     if settings["objects"] == EMBEDDED:
         with share(Path(settings["objects_folder"]), access_key, secret, borrow=borrow) as endpoint:
             yield endpoint
-    elif settings["objects"] == "aws":
+    elif settings["objects"] == AWS:
         yield None
     else:
         yield settings["objects"]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vault.errors import HomeError
-from vault.home import EMBEDDED, Founding, Home, found_vault, open_vault
+from vault.home import AWS, EMBEDDED, Founding, Home, found_vault, open_vault
 from vault.status import status_of
 
 from .exits import CommandError, ExitCode
@@ -108,7 +108,7 @@ def init(
         s3_credentials_file=s3_credentials_file,
     )
     credentials = settings.credentials()
-    if settings.objects != EMBEDDED and credentials is None and not _is_founded(settings.home_folder):
+    if settings.objects not in (EMBEDDED, AWS) and credentials is None and not _is_founded(settings.home_folder):
         message = (
             "This object store needs credentials: set SHREDVAULT_S3_ACCESS_KEY and SHREDVAULT_S3_SECRET_KEY, "
             "or give --s3-credentials-file."

@@ -7,12 +7,13 @@ conditional create atomic between threads, so neither is the race.
 import secrets
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
 
-from tests.services.object_stores import ObjectStore
+from tests.services.object_stores import ObjectStore, settings
 from vault.objects import (
     PART_BYTES_MIN,
     PUT_BYTES_MAX,
@@ -439,3 +440,24 @@ def test_the_environment_and_the_home_directory_have_no_say(
     bucket.ensure()
     bucket.put("documents/a", b"x")
     assert bucket.get("documents/a", limit=1) == b"x"
+
+
+def test_without_credentials_of_its_own_the_identity_of_the_process_is_used(
+    seaweedfs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = settings(seaweedfs)
+    bucket = Bucket(known)
+    bucket.ensure(versioned=True)
+    bucket.put("a", b"content")
+    bucket.close()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", known.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", known.secret_key.get_secret_value())
+    nameless = replace(known, access_key="", secret_key=SecretStr(""))
+    bucket = Bucket(nameless)
+    assert bucket.get("a", limit=100) == b"content"
+    bucket.close()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    bucket = Bucket(nameless)
+    with pytest.raises(ObjectStoreDenied):
+        bucket.get("a", limit=100)
+    bucket.close()

@@ -41,6 +41,7 @@ class BucketSettings:
     region: str
     bucket: str
     access_key: str
+    """Empty: the identity of this process, as botocore finds it (environment, container, instance)."""
     secret_key: SecretStr
     connect_timeout_s: float = CONNECT_TIMEOUT_SECONDS
     read_timeout_s: float = READ_TIMEOUT_SECONDS
@@ -91,8 +92,8 @@ def clients(settings: BucketSettings) -> tuple[S3, S3]:
     )
     core.register_component("data_loader", _models())
     session = boto3.Session(
-        aws_access_key_id=settings.access_key,
-        aws_secret_access_key=settings.secret_key.get_secret_value(),
+        aws_access_key_id=settings.access_key or None,
+        aws_secret_access_key=settings.secret_key.get_secret_value() or None,
         region_name=settings.region,
         botocore_session=core,
     )
