@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from keystore import (
     INDEX_SLOT,
     KeyGraphError,
+    MasterExistsError,
     OpenTree,
     Rewrite,
     StagedTree,
@@ -51,7 +52,7 @@ from .catalogue.schema import (
 )
 from .context import Vault, note
 from .errors import DamagedError
-from .ids import DocumentId, RecordId, new_id
+from .ids import DocumentId, RecordId
 from .ledger import publish
 from .manifests import Manifest
 from .salvage import Found, History, ReachableKeys, find_records, read_history
@@ -107,7 +108,8 @@ def rebuild(
             )
             raise DamagedError(message)
         held = _held(history, found)
-        rebuild_id = new_id()
+        # By where the ledger ends: a rebuild that was cut off is begun again with the masters it had made.
+        rebuild_id = f"{vault.vault_id.hex()[:16]}-{history.mark.last:x}"
         staged = {tree: _stage(vault, tree, rebuild_id, custodian_uris[0], reachable, found, held) for tree in Tree}
         now = vault.clock.now()
         with vault.catalogue.write() as tx:
@@ -140,7 +142,8 @@ def _stage(
 ) -> StagedTree:
     custodian = vault.custody.at(custodian_uri)
     master = f"{tree}-{rebuild_id}"
-    custodian.create(master)
+    with suppress(MasterExistsError):
+        custodian.create(master)
     put: dict[int, dict[int, Any]] = {}
     for manifest, key in found.living:
         if tree is Tree.ACTIVE or manifest.record in held:

@@ -75,7 +75,7 @@ class History:
     holds: dict[str, HeldBy] = field(default_factory=dict)
     revoked_tokens: dict[str, datetime] = field(default_factory=dict)
     masters: dict[str, str] = field(default_factory=dict)
-    """Every master that was ever planned, with its custodian's address."""
+    """Masters that were planned and are not known to be destroyed, with their custodians' addresses."""
 
     def condemned_by(self, cohort: int, slot: int) -> DestructionId | None:
         """Which destruction of records condemned this slot."""
@@ -113,6 +113,8 @@ def _apply(history: History, entry: Entry) -> None:
         case "hold placed":
             hold = history.holds.setdefault(entry.subject, HeldBy(facts["docket"], entry.at, []))
             hold.records.extend(facts["records"])
+        case "unused master discarded":
+            history.masters.pop(entry.subject, None)
         case "token revoked":
             history.revoked_tokens[entry.subject] = entry.at
         case _:
@@ -136,6 +138,7 @@ def _apply_destruction(history: History, entry: Entry) -> None:
         case "completed":
             one = history.destructions[entry.subject]
             one.completed_at = entry.at
+            history.masters.pop(str(facts.get("master")), None)
             one.condemned_at = one.condemned_at or entry.at
         case "undone":
             history.destructions[entry.subject].undone = True
