@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, settings
-from vault import home, mirror
+from vault import home, keyring, mirror
 from vault.catalogue import Catalogue, keys
 from vault.clock import SimulatedClock, SystemClock
 from vault.errors import CustodianError, HomeError, PolicyError
@@ -114,12 +114,12 @@ def cut_after(monkeypatch: pytest.MonkeyPatch, where: object, name: str, *, call
 @pytest.mark.parametrize(
     ("where", "name", "calls"),
     [
-        (home, "_write", 1),
-        (home, "_write", 2),
+        (home, "write_json", 1),
+        (home, "write_json", 2),
         (Bucket, "ensure", 1),
         (Catalogue, "migrate", 1),
-        (home, "found", 1),
-        (home, "found", 2),
+        (keyring, "found", 1),
+        (keyring, "found", 2),
         (mirror, "write", 1),
         (mirror, "write", 2),
         (keys, "save_staged", 2),
