@@ -10,9 +10,9 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "rules.md"
 _ROW = re.compile(r"^\| ([TPHS]\d+) \|", re.MULTILINE)
 _NAMED = re.compile(r"\b[TPHS]\d{1,2}\b")
-# S3 is also a kind of object store: as a rule it stands in parentheses or after the word.
-_STORE = re.compile(r"(?<!\()(?<!rule )(?<!, )\bS3\b")
-_RANGE = re.compile(r"\b([TPHS])(\d{1,2})(?:–| to )(?:\1)?(\d{1,2})\b")
+# S3 is also a kind of object store: as a rule it stands after that word or after another rule.
+_STORE = re.compile(r"(?<!rule )(?<![SHPT]\d, )\bS3\b")
+_RANGE = re.compile(r"\b([TPHS])(\d{1,2})(?:\u2013|-| to )(?:\1)?(\d{1,2})\b")
 RULES = _ROW.findall(DOCUMENT.read_text("utf-8"))
 
 
@@ -44,5 +44,6 @@ def test_each_rule_is_named_where_it_is_enforced_and_where_it_is_shown(rule: str
 
 def test_names_are_understood() -> None:
     assert named_in("the rules T2 to T4 and H11") == {"T2", "T3", "T4", "H11"}
-    assert named_in("Any S3 store, as rule S1 says (S3)") == {"S1", "S3"}
-    assert named_in("Any S3 store, as rule S1 says") == {"S1"}
+    assert named_in("Any store (S3), as rule S1 says") == {"S1"}
+    assert named_in("The rules S2, S3") == {"S2", "S3"} == named_in("S2 and, more so, rule S3")
+    assert named_in("(S1-S4)") == {"S1", "S2", "S3", "S4"}
