@@ -229,7 +229,7 @@ def by_leftovers(seizure: Seizure, _: Spoils) -> Iterator[str]:
 
 def by_places(seizure: Seizure, _: Spoils) -> Iterator[str]:
     """Nothing is written into temporary folders."""
-    for name in sorted(seizure.recorder.wrote):
+    for name in sorted(seizure.stage.notes.wrote):
         yield f"{name} was written into the temporary folder"
 
 
