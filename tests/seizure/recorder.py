@@ -27,11 +27,7 @@ class Recorder:
     def snapshot(self) -> None:
         """Take everything as it is now."""
         self.recording.step += 1
-        folder = self.stage.folder
-        self.recording.take_folder("home", folder / "world")
-        self.recording.take_folder("temporary", folder / "tmp")
-        if (folder / "log").exists():
-            self.recording.tail("logs", folder / "log")
+        self._take_files()
         self._take_database()
         self._take_bucket()
         self._take_rows()
@@ -45,6 +41,13 @@ class Recorder:
             self.recording.take_file("temporary", place, place.name)
         if place.is_relative_to(self.stage.folder / "tmp"):
             self.stage.notes.note("wrote", place.name)
+
+    def _take_files(self) -> None:
+        folder = self.stage.folder
+        self.recording.take_folder("home", folder / "world")
+        self.recording.take_folder("temporary", folder / "tmp")
+        if (folder / "log").exists():
+            self.recording.tail("logs", folder / "log")
 
     def _take_database(self) -> None:
         databases = self.stage.world.databases
