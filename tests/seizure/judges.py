@@ -93,13 +93,13 @@ def by_bytes(seizure: Seizure, _: Spoils) -> Iterator[str]:
     canaries = seizure.workload.canaries
     marks = Marks(canaries.text_mark, canaries.byte_mark)
     secrets = (*seizure.graph.values.values(), *seizure.stage.masters)
-    keys = Words(("a key", value) for value in secrets)
     everybody = (*seizure.workload.destroyed, *seizure.workload.living)
     plain = [c for r in everybody for c in (*(text.encode() for text in texts_of(r)), *r.documents.values())]
-    hashes = Words((name, value) for one in plain for name, value in digests(one).items() if len(value) >= FORM_MIN)
+    hashes = ((name, value) for one in plain for name, value in digests(one).items() if len(value) >= FORM_MIN)
+    words = Words([*(("a key", value) for value in secrets), *hashes])
     for origin, piece in seizure.recorder.recording.pieces():
         for data in (piece, *unescaped(piece)):
-            for scan in (marks, keys, hashes):
+            for scan in (marks, words):
                 for hit in scan.find(data):
                     yield f"{hit.label} ({hit.form}) in {origin.source} {origin.name}, step {origin.step}"
 

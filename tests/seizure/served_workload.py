@@ -65,19 +65,16 @@ class ServedWorkload(Workload):
         return self.stage.world
 
     def run(self, size: int) -> None:
-        """File, read, die, sweep with the clock set back, sweep and be killed, restore the oldest backup, scrub."""
+        """File, sweep with the clock set back, sweep and be killed, die in an upload, restore the backup, scrub."""
         world = self.world
         slow = self.file_draft(self.draw(1, sizes=(SLOW,)))
         due = [slow, *(self.file(1 + number % 2) for number in range(max(1, size - 7)))]
         self._held("21-cv-1")
         released = self._held("21-cv-2") if self.thorough else None
-        self.snapshot()
         given_up = self.file(complete=False)
-        self._die_in_an_upload(given_up)
+        self.snapshot()
         backup = self.stage.folder / "backup"
         world.back_up(backup)
-        world.serve()
-        self._look("after the service was killed in the middle of an upload")
         world.advance(days=3)
         sibling = self.file()
         world.advance(days=728)
@@ -91,6 +88,7 @@ class ServedWorkload(Workload):
         self._look("after a sweep in which a worker and the command were killed")
         if released:
             self._release_and_lose_the_store(released)
+        self._die_in_an_upload()
         self._restore(backup)
         late = self.file()
         self.stage.copy_custodian()
@@ -172,11 +170,8 @@ class ServedWorkload(Workload):
 
     def _restore(self, backup: Path) -> None:
         """The oldest backup of the home comes back, and is brought forward as the manual says."""
-        self.snapshot()
-        self.world.stop()
         self.world.put_back(backup)
-        refused = self.world.command("sweep")
-        if refused.code == 0:
+        if self.thorough and self.world.command("sweep").code == 0:
             self.astray.append("a sweep was carried out on the catalogue of an old backup")
         rebuilt = self.world.command("rebuild", "--json")
         assert rebuilt.code == 0, rebuilt.err
@@ -207,16 +202,21 @@ class ServedWorkload(Workload):
 
         return heard
 
-    def _die_in_an_upload(self, record: Record) -> None:
-        """Everything is killed while an upload in parts is under way, of which a part is in the bucket."""
+    def _die_in_an_upload(self) -> None:
+        """Everything is killed while an upload in parts is under way, of which a part is in the bucket.
+
+        The catalogue is not brought back as it was, so its record is lost: the papers are still at the center.
+        """
+        record = self.file(complete=False)
         content = self.canaries.document(self.canaries.raw(), PART)
-        service = self.world.service
-        with service.wire() as sending:
+        with self.world.service.wire() as sending:
             sending.begin_put(record.id, len(content), content[: len(content) - 1000], f"{self.canaries.text()}.png")
             eventually(lambda: any(self.world.vault.bucket.unfinished("")), "a part is in the bucket")
+            self.stage.copy_custodian()
             self.snapshot()
             self.kills.append("the service and the store")
             self.world.kill()
+        self.doom(record)
 
     @contextmanager
     def _reading(self, record: Record) -> Iterator[Wire]:

@@ -7,9 +7,10 @@ of the service tells its callers to do.
 import os
 import shutil
 import signal
+import sqlite3
 import time
 import uuid
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from tests.vault.world import PURPOSE, START, Record, World
 from vault.access import Role, authenticate, create_token
 from vault.clock import SimulatedClock
 from vault.errors import DestroyedError, NotFoundError
-from vault.home import Home, open_vault
+from vault.home import CATALOGUE, Home, open_vault
 from vault.ids import DocumentId, RecordId
 from vault.uploads import Filed
 
@@ -44,7 +45,7 @@ class ServedWorld(World):
     conductor: Conductor = field(kw_only=True)
     service: Service = field(kw_only=True)
     callers: httpx2.Client = field(kw_only=True)
-    closing: ExitStack = field(kw_only=True)
+    view: ExitStack = field(kw_only=True)
     sees: bool = True
     said: list[str] = field(default_factory=list)
     """Lines of services that have ended."""
@@ -162,12 +163,12 @@ class ServedWorld(World):
         """Give the judges a view of the vault as it is now, where they have none."""
         if not self.sees:
             endpoint = (self.folder / "objects" / "endpoint").read_text()
-            self.vault = self.closing.enter_context(open_vault(self.operator.home, self.clock, endpoint=endpoint))
+            self.vault = self.view.enter_context(open_vault(self.operator.home, self.clock, endpoint=endpoint))
             self.sees = True
 
     def shut(self) -> None:
         """Take the view away: what it looked at goes."""
-        self.closing.close()
+        self.view.close()
         self.sees = False
 
     def restart(self) -> None:
@@ -180,8 +181,13 @@ class ServedWorld(World):
         (self.folder.parent / LOGS / "serve").write_text("".join(lines), "utf-8")
 
     def back_up(self, place: Path) -> None:
-        """Copy the home while nothing runs."""
-        shutil.copytree(self.operator.home, place)
+        """Copy the home while it is in use."""
+        shutil.copytree(self.operator.home, place, ignore=shutil.ignore_patterns(f"{CATALOGUE}*"))
+        with (
+            closing(sqlite3.connect(self.operator.home / CATALOGUE)) as source,
+            closing(sqlite3.connect(place / CATALOGUE)) as copy,
+        ):
+            source.backup(copy)
 
     def put_back(self, place: Path) -> None:
         """Restore the home while nothing runs."""
@@ -218,13 +224,13 @@ def found_served_world(folder: Path, compiled: Path, conductor: Conductor) -> Se
     operator = Operator(folder / "world", environment, Forker(folder / "streams", environment))
     assert operator.run("init").code == 0
     service = Service.launch(operator, WORKERS)
-    closing = ExitStack()
+    view = ExitStack()
     endpoint = (folder / "world" / "objects" / "endpoint").read_text()
-    vault = closing.enter_context(open_vault(operator.home, clock, endpoint=endpoint))
+    vault = view.enter_context(open_vault(operator.home, clock, endpoint=endpoint))
     service.center, service.reviewer = (create_token(vault, role, role.value) for role in (Role.CENTER, Role.REVIEWER))
     center, reviewer = (authenticate(vault, token) for token in (service.center, service.reviewer))
     service.until_complete()
-    files = Files(operator.home / "catalogue.db")
+    files = Files(operator.home / CATALOGUE)
     database = Home.at(operator.home).database
     return ServedWorld(
         folder / "world",
@@ -238,5 +244,5 @@ def found_served_world(folder: Path, compiled: Path, conductor: Conductor) -> Se
         conductor=conductor,
         service=service,
         callers=httpx2.Client(trust_env=False, timeout=WAIT_SECONDS),
-        closing=closing,
+        view=view,
     )
