@@ -5,6 +5,8 @@ VENV := .venv
 MINISTACK := .venv-ministack
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 VAR := $(CURDIR)/var
+# One process more than there are cores, because many tests wait: for a lease to end, for another process, for the disk.
+TESTERS := $(shell expr $$(nproc) + 1)
 SERVE := SHREDVAULT_HOME=$(VAR)/home SHREDVAULT_OBJECTS_FOLDER=$(VAR)/objects SHREDVAULT_CUSTODIAN=file:$(VAR)/keys
 
 .PHONY: help install test-services demo serve test check format bench seizure lock specimens clean
@@ -32,7 +34,7 @@ $(MINISTACK)/.installed: infra/test-services/ministack.txt infra/install-test-se
 	@touch $@
 
 test: install test-services ## run all tests
-	@$(RUN) pytest --numprocesses=auto
+	@$(RUN) pytest --numprocesses=$(TESTERS) --dist=worksteal
 
 check: install ## ruff, mypy --strict, import contracts
 	@$(RUN) ruff check --quiet

@@ -28,7 +28,7 @@ from vault.catalogue import keys
 from vault.home import open_vault
 from vault.keyring import custodian_of
 
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 120.0
 PDF_HEAD, PDF_END = b"%PDF-1.7\n", b"\n%%EOF\n"
 MIB = 1024 * 1024
 
