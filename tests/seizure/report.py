@@ -97,7 +97,7 @@ def report(played: Tally, served: Tally, guesses: Guesses, caught: Mapping[str, 
     lines = [
         "# Seizure report",
         "",
-        f"Written by `make seizure`; seed {seed}. All vaults are on SQLite with a file custodian: {played.games} in one",
+        f"Written by `make seizure`; seed {seed}. All vaults have SQLite and a file custodian: {played.games} in one",
         f"process on a bucket in memory, {served.games} with `shredvault serve --workers 2` on the embedded SeaweedFS.",
         "What the adversary has, and what counts as winning: [tests/seizure](../tests/seizure).",
         "",
