@@ -49,7 +49,7 @@ format: install ## format the code
 bench: install ## measure; prints ratios side by side
 	@$(RUN) python -m tests.bench
 
-seizure: install ## seize vaults of 10,000 destroyed records; RECORDS=n, SEED=n
+seizure: install ## seize vaults of 10,000 destroyed records (as root, it reads memory); RECORDS=n, SEED=n
 	@$(RUN) python -m tests.seizure $(if $(RECORDS),--records $(RECORDS)) $(if $(SEED),--seed $(SEED))
 
 lock: install ## renew requirements.txt from pyproject.toml
