@@ -3,7 +3,6 @@
 import json
 import secrets
 import shutil
-import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -70,8 +69,14 @@ class Host(Service):
 
     def die(self) -> None:
         """As when somebody pulls the plug: every process at once."""
-        self.process.send_signal(signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
+
+    def kill(self) -> None:
+        """`unshare` itself heeds no SIGTERM."""
+        self.die()
+        assert self.process.stdout
+        self.process.stdout.close()
 
 
 @pytest.fixture
