@@ -111,21 +111,24 @@ def _freeze(
         slots[cohort] = slots.get(cohort, 0) | 1 << slot
     root = tree_hash(sorted(record_id.encode() for record_id, _, _ in listed))
     destruction_id = DestructionId(new_id())
-    facts = {
-        "kind": kind,
-        "tree": tree,
-        "authority": authority,
-        "hold": hold_id,
-        "listed": len(listed),
-        "list_root": root.hex(),
-        "not_listed": dict(not_listed),
-        "slots": pack_slots(slots),
-    }
     with vault.catalogue.write() as tx:
+        policy_version = current_policy(tx).version
         pending = unfinished(tx)
         if pending:
             message = f"Destruction {pending[0].id} is unfinished; run `shredvault recover` first."
             raise DestructionRefusedError(message)
+        facts = {
+            "kind": kind,
+            "tree": tree,
+            "authority": authority,
+            "order": None,
+            "policy": policy_version,
+            "hold": hold_id,
+            "listed": len(listed),
+            "list_root": root.hex(),
+            "not_listed": dict(not_listed),
+            "slots": pack_slots(slots),
+        }
         insert_destruction(
             tx,
             slots,
@@ -134,6 +137,7 @@ def _freeze(
             kind=kind,
             tree=tree,
             authority=authority,
+            policy_version=policy_version,
             hold_id=hold_id,
             moves_to=moves_to,
             list_root=root,

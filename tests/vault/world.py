@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from keystore import KeystoreError, OpenTree, SealBrokenError, SealedPage, SealedRoot, Tree, slots_of
 from keystore.custodians import Custodian, FileCustodian
+from tests.people import founding_approvals, founding_policy
 from tests.vault.databases import Databases
 from vault import mirror
 from vault.access import Caller, Role, authenticate, create_token
@@ -223,7 +224,19 @@ def make_world(folder: Path, bucket: Bucket, databases: Databases) -> World:
     clock = SimulatedClock(START)
     vault = open_world_vault(folder, _RANDOM.randbytes(16), bucket, clock, database)
     custodian = FileCustodian(folder / "keys", away_from=home)
-    founding = Founding(home, "-", folder, "-", "-", custodian.uri, "America/New_York", 24)
+    document = founding_policy()
+    founding = Founding(
+        home,
+        "-",
+        folder,
+        "-",
+        "-",
+        custodian.uri,
+        "America/New_York",
+        24,
+        policy=document,
+        approvals=founding_approvals(document),
+    )
     assert found_catalogue(vault, custodian, founding)
     callers = [authenticate(vault, create_token(vault, role, role.value)) for role in (Role.CENTER, Role.REVIEWER)]
     return World(folder, vault, clock, callers[0], callers[1], databases, database)
