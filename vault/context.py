@@ -39,8 +39,8 @@ class Vault:
 
 def current_policy(tx: Transaction) -> Policy:
     """The newest version of the policy."""
-    row = tx.execute(sa.select(policies).order_by(policies.c.version.desc()).limit(1)).one()
-    return Policy(row.version, row.time_zone, row.retention_months, row.abandon_after_hours)
+    newest = sa.select(policies.c.document).order_by(policies.c.version.desc()).limit(1)
+    return Policy.decode(tx.execute(newest).scalar_one())
 
 
 def note(tx: Transaction, at: datetime, event: str, subject: str, facts: Mapping[str, Any] | None = None) -> None:

@@ -34,13 +34,17 @@ __all__ = [
     "KeyGraphError",
     "KeystoreError",
     "MasterGoneError",
+    "NotApprovedError",
+    "NotCanonicalError",
     "NotFoundError",
     "OldCatalogueError",
+    "OrderRefusedError",
     "PolicyError",
     "RecordClosedError",
     "RecordIncompleteError",
     "RuleBrokenError",
     "SealBrokenError",
+    "SignaturesUnavailableError",
     "TooManyDocumentsError",
     "UnsupportedTypeError",
     "VaultError",
@@ -57,6 +61,31 @@ class DamagedError(VaultError):
 
 class PolicyError(VaultError):
     """The policy is invalid."""
+
+
+class NotCanonicalError(VaultError):
+    """A document that people sign is not written in the one canonical way."""
+
+
+class OrderRefusedError(VaultError):
+    """An order, or a signature on it, gives no authority; nothing was done. The message says why."""
+
+
+class NotApprovedError(OrderRefusedError):
+    """The policy does not carry the approvals without which nothing is destroyed under it."""
+
+    def __init__(self, lacking: str) -> None:
+        super().__init__(
+            f"Nothing was destroyed: the policy in force is not approved by {lacking}. Filing goes on. Draft a policy "
+            "with `shredvault policy draft`, have it signed, and put it in force with `shredvault policy adopt`."
+        )
+
+
+class SignaturesUnavailableError(VaultError):
+    """`ssh-keygen`, which makes and verifies signatures, cannot be run on this machine."""
+
+    def __init__(self) -> None:
+        super().__init__("Signatures cannot be verified: ssh-keygen does not run here. Install openssh-client.")
 
 
 class HomeError(VaultError):

@@ -24,19 +24,18 @@ from typing import Any, Final
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from keystore import Custodian, Tree, open_custodian
+from keystore import Custodian, open_custodian
 
-from .catalogue import Catalogue, keys, sqlite_url
-from .catalogue.schema import policies, trees, vaults
+from .catalogue import Catalogue, sqlite_url
+from .catalogue.schema import vaults
 from .clock import Clock, SystemClock
-from .context import Vault, note
+from .context import Vault
 from .custody import Custody
 from .embedded_store import flush, share
 from .errors import HomeError
-from .keyring import found_tree
+from .founding import Founding, found_catalogue
 from .ledger import publish
 from .objects import Bucket, BucketSettings
-from .policy import Policy
 from .whole_files import partial_of, sync_folder, write_json
 
 __all__ = [
@@ -56,29 +55,9 @@ FORMAT: Final = 1
 EMBEDDED: Final = "embedded"
 AWS: Final = "aws"
 VAULT_ID_BYTES: Final = 16
-ABANDON_AFTER_HOURS: Final = 72
 CATALOGUE: Final = "catalogue.db"
 _SETTINGS: Final = "vault.json"
 _CREDENTIALS: Final = "bucket.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Founding:
-    """What is chosen once, when a vault is founded."""
-
-    home: Path
-    objects: str
-    """`embedded`, or the URL of an S3 endpoint, or `aws`."""
-    objects_folder: Path
-    bucket: str
-    region: str
-    custodian: str
-    time_zone: str
-    retention_months: int
-    access_key: str | None = None
-    secret_key: SecretStr | None = None
-    database: str | None = None
-    """URL of the catalogue's database, without a password; None for a SQLite file in the home."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +108,7 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
         CatalogueError: the database cannot be used now.
         CustodianError, ObjectStoreError, PolicyError: see there.
     """
-    Policy(1, founding.time_zone, founding.retention_months)
+    founding.first_policy()
     if founding.database is not None:
         # Before anything is written down: a mistyped URL must not stay.
         with closing(Catalogue(founding.database)) as catalogue:
@@ -185,57 +164,6 @@ def _credentials(founding: Founding) -> dict[str, str]:
     if founding.objects == AWS:
         return {"access_key": "", "secret_key": ""}
     return {"access_key": "shredvault", "secret_key": secrets.token_urlsafe(32)}
-
-
-def found_catalogue(vault: Vault, custodian: Custodian, founding: Founding) -> bool:
-    """Make the first version of both trees and the first rows; False when that was done before.
-
-    Raises:
-        HomeError: the catalogue was founded with other choices, or the bucket holds another vault's keys.
-        CustodianError, ObjectStoreError, CatalogueError: a service failed; run it again.
-    """
-    catalogue, bucket, vault_id, now = vault.catalogue, vault.bucket, vault.vault_id, vault.clock.now()
-    with catalogue.read() as tx:
-        there = tx.execute(sa.select(vaults.c.vault_id)).scalar()
-        if there is not None and there != vault_id:
-            message = "The database holds the catalogue of another vault; choose another database or schema."
-            raise HomeError(message)
-        if there is not None:
-            policy = tx.execute(sa.select(policies).where(policies.c.version == 1)).one()
-            if (policy.time_zone, policy.retention_months) != (founding.time_zone, founding.retention_months):
-                message = "The vault was founded with another choice of: time zone or retention."
-                raise HomeError(message)
-            return False
-    staged = [found_tree(bucket, custodian, vault_id, tree) for tree in Tree]
-    with catalogue.write() as tx:
-        tx.execute(sa.insert(vaults).values(only=1, vault_id=vault_id, founded_at=now, published_digest=bytes(32)))
-        tx.execute(
-            sa.insert(policies).values(
-                version=1,
-                time_zone=founding.time_zone,
-                retention_months=founding.retention_months,
-                abandon_after_hours=ABANDON_AFTER_HOURS,
-                adopted_at=now,
-            )
-        )
-        for first in staged:
-            root = first.root
-            tx.execute(sa.insert(trees).values(tree=root.tree, version=1, next_version=2))
-            keys.plan_master(tx, root.master, root.tree, root.epoch, custodian.uri, now)
-            keys.save_staged(tx, root, ())
-        facts = {
-            "custodian": custodian.uri,
-            "masters": [first.root.master for first in staged],
-            "policy": {
-                "version": 1,
-                "time_zone": founding.time_zone,
-                "retention_months": founding.retention_months,
-                "abandon_after_hours": ABANDON_AFTER_HOURS,
-            },
-        }
-        note(tx, now, "founded", vault_id.hex(), facts)
-    publish(vault)
-    return True
 
 
 @contextmanager

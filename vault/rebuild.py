@@ -18,7 +18,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from itertools import pairwise
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -38,6 +39,7 @@ from keystore import (
 from . import mirror
 from .catalogue import Transaction, keys
 from .catalogue.destructions import insert_destruction
+from .catalogue.law import orders
 from .catalogue.schema import (
     access_tokens,
     cohorts,
@@ -45,16 +47,19 @@ from .catalogue.schema import (
     hold_records,
     holds,
     journal,
-    policies,
     records,
     trees,
     vaults,
 )
+from .clock import civil_date
 from .context import Vault, note
 from .errors import DamagedError, DestructionRefusedError
 from .ids import DocumentId, RecordId
 from .ledger import publish
 from .manifests import Manifest
+from .orders.adopting import store_policy
+from .orders.order import Order
+from .policy import Policy, due_on
 from .salvage import Found, History, ReachableKeys, find_records, read_history
 from .servings import end_every_serving
 from .sheets import NAME_TAG_BYTES, Slip, name_tag
@@ -236,7 +241,9 @@ def _fill(
             published_digest=history.mark.digest,
         )
     )
-    tx.execute(sa.insert(policies).values(**history.policy, adopted_at=history.founded_at))
+    for adopted_at, facts in history.policies:
+        store_policy(tx, facts, adopted_at)
+    _fill_orders(tx, history)
     for one in history.entries:
         row = {"id": one.id, "at": one.at, "event": one.event, "subject": one.subject, "facts": one.facts}
         tx.execute(sa.insert(journal).values(row))
@@ -258,6 +265,27 @@ def _fill(
     tx.execute(sa.update(cohorts).values(closed_at=now))
 
 
+def _fill_orders(tx: Transaction, history: History) -> None:
+    """Orders come back with what became of them, so that none counts twice. Lists do not: a rebuild voids them."""
+    for order_id, told in history.orders.items():
+        order = Order.decode(str(told.facts["body"]).encode())
+        tx.execute(
+            sa.insert(orders).values(
+                id=order_id,
+                action=order.action,
+                body=order.encode(),
+                approvals=told.facts["approvals"],
+                policy_version=told.facts["policy_version"],
+                accepted_at=told.accepted_at,
+                effective_at=datetime.fromisoformat(told.facts["effective_at"]),
+                expires_at=order.expires,
+                used_at=told.used_at,
+                used_by=told.used_by,
+                void_reason=told.void_reason,
+            )
+        )
+
+
 def _fill_tokens(tx: Transaction, history: History, tokens: Sequence[Mapping[str, Any]]) -> None:
     for row in tokens:
         revoked = history.revoked_tokens.get(str(row["id"]), row["revoked_at"])
@@ -265,6 +293,7 @@ def _fill_tokens(tx: Transaction, history: History, tokens: Sequence[Mapping[str
 
 
 def _fill_records(tx: Transaction, history: History, found: Found, tokens: set[str], now: datetime) -> None:
+    policies = [Policy.decode(str(facts["document"]).encode()) for _, facts in history.policies]
     every: list[tuple[Manifest, Any]] = [*found.living, *((manifest, None) for manifest, _ in found.dead)]
     due = {manifest.cohort: manifest.due_on for manifest, _ in every}
     listed = {cohort for one in history.destructions.values() for cohort in one.slots}
@@ -305,8 +334,18 @@ def _fill_records(tx: Transaction, history: History, found: Found, tokens: set[s
         tx.execute(
             sa.update(records)
             .where(records.c.id == manifest.record)
-            .values(completed_at=manifest.completed_at, due_on=manifest.due_on)
+            .values(completed_at=manifest.completed_at, due_on=_due_on(manifest, policies))
         )
+
+
+def _due_on(manifest: Manifest, policies: Sequence[Policy]) -> date:
+    """The earliest due date under the record's own policy and every shorter one that came after it (P2)."""
+    days = [
+        due_on(civil_date(manifest.completed_at, policy.zone), policy.retention_months)
+        for before, policy in pairwise(policies)
+        if policy.version > manifest.policy and policy.retention_months < before.retention_months
+    ]
+    return min([manifest.due_on, *days])
 
 
 def _vault_id(tx: Transaction) -> bytes:
@@ -336,6 +375,8 @@ def _fill_destructions(tx: Transaction, history: History, found: Found) -> None:
             kind=one.facts["kind"],
             tree=one.facts["tree"],
             authority=one.facts["authority"],
+            order_id=one.facts["order"],
+            policy_version=one.facts["policy"],
             hold_id=one.facts["hold"] if known else None,
             list_root=bytes.fromhex(one.facts["list_root"]),
             listed=one.facts["listed"],

@@ -33,9 +33,10 @@ from .ledger import Entry, Mark, read_ledger
 from .manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, Manifest
 from .objects import Bucket
 
-__all__ = ["Condemned", "Found", "HeldBy", "History", "ReachableKeys", "find_records", "read_history"]
+__all__ = ["Condemned", "Found", "HeldBy", "History", "Ordered", "ReachableKeys", "find_records", "read_history"]
 
 PACK_LIMIT_BYTES: Final = 4 * 1024**3
+_OF_RECORDS: Final = ("sweep", "scrub", "destroy", "sunset")
 
 
 @dataclass(slots=True)
@@ -64,13 +65,26 @@ class HeldBy:
 
 
 @dataclass(slots=True)
+class Ordered:
+    """An order as the ledger tells it."""
+
+    accepted_at: datetime
+    facts: dict[str, Any]
+    used_at: datetime | None = None
+    used_by: str | None = None
+    void_reason: str | None = None
+
+
+@dataclass(slots=True)
 class History:
     """What the ledger tells."""
 
     entries: list[Entry] = field(default_factory=list)
     mark: Mark = field(default_factory=lambda: Mark(0, bytes(32)))
     founded_at: datetime | None = None
-    policy: dict[str, Any] = field(default_factory=dict)
+    policies: list[tuple[datetime, dict[str, Any]]] = field(default_factory=list)
+    """Every version of the policy, with the instant at which it came into force."""
+    orders: dict[str, Ordered] = field(default_factory=dict)
     destructions: dict[str, Condemned] = field(default_factory=dict)
     holds: dict[str, HeldBy] = field(default_factory=dict)
     revoked_tokens: dict[str, datetime] = field(default_factory=dict)
@@ -79,7 +93,7 @@ class History:
 
     def destructions_of_records(self) -> Iterator[Condemned]:
         """Those in which records die, not only the held copies of keys or masters."""
-        return (one for one in self.destructions.values() if one.facts["kind"] in ("sweep", "scrub"))
+        return (one for one in self.destructions.values() if one.facts["kind"] in _OF_RECORDS)
 
     def condemned_by(self, cohort: int, slot: int) -> DestructionId | None:
         """Which destruction of records condemned this slot."""
@@ -110,7 +124,8 @@ def _apply(history: History, entry: Entry) -> None:
     facts = entry.facts
     match entry.event:
         case "founded":
-            history.founded_at, history.policy = entry.at, facts["policy"]
+            history.founded_at = entry.at
+            history.policies.append((entry.at, facts["policy"]))
             history.masters.update(dict.fromkeys(facts["masters"], facts["custodian"]))
         case "rebuilt":
             history.masters.update(dict.fromkeys(facts["masters"], facts["custodian"]))
@@ -121,8 +136,23 @@ def _apply(history: History, entry: Entry) -> None:
             history.masters.pop(entry.subject, None)
         case "token revoked":
             history.revoked_tokens[entry.subject] = entry.at
+        case "policy adopted":
+            history.policies.append((entry.at, facts))
+        case "order accepted" | "order used" | "order voided":
+            _apply_order(history, entry)
         case _:
             _apply_destruction(history, entry)
+
+
+def _apply_order(history: History, entry: Entry) -> None:
+    match entry.event:
+        case "order accepted":
+            history.orders[entry.subject] = Ordered(entry.at, entry.facts)
+        case "order used":
+            one = history.orders[entry.subject]
+            one.used_at, one.used_by = entry.at, entry.facts["by"]
+        case "order voided":
+            history.orders[entry.subject].void_reason = entry.facts["reason"]
 
 
 def _apply_destruction(history: History, entry: Entry) -> None:

@@ -11,12 +11,11 @@ from tests.cli.conftest import Operator
 from vault import destruction
 from vault.destruction import carry_out
 from vault.errors import CustodianUnavailableError
-from vault.frozen_lists import freeze
+from vault.frozen_lists import freeze_sweep
 from vault.home import open_vault
 from vault.ids import RecordId, new_id
 from vault.manifests import manifest_name
 from vault.processes import Process
-from vault.retention import Cause
 from vault.servings import begin_serving
 
 
@@ -31,7 +30,7 @@ def test_a_lost_catalogue_is_rebuilt(operator: Operator) -> None:
     status = operator.run("status", "--json")
     assert status.data["records"] == {"retained": 1}
     assert operator.run("hold", "place", living, "--docket", "16-cv-1").code == 0
-    assert operator.run("scrub", "--yes", "--json").data["counts"]["records_destroyed"] == 0
+    assert operator.run("scrub", operator.order_scrub(), "--yes", "--json").data["counts"]["records_destroyed"] == 0
 
 
 def test_a_restored_backup_is_refused_and_then_brought_forward(operator: Operator) -> None:
@@ -98,7 +97,7 @@ def test_serve_sees_that_a_backup_lacks_filings(operator: Operator) -> None:
     backup = backed_up(operator)
     operator.file(1, ago=timedelta(hours=1))
     restore(operator, backup)
-    refused = operator.run("scrub", "--yes")
+    refused = operator.run("sweep")
     assert refused.code == 4
     assert "shredvault rebuild" in refused.err
     said = serve_until_it_listens(operator)
@@ -113,7 +112,7 @@ def test_what_would_cost_a_key_is_not_done_unasked(operator: Operator) -> None:
     with pytest.MonkeyPatch.context() as patch, open_vault(operator.home) as vault:
         patch.setattr(destruction, "destroy_master", _refuse)
         with pytest.raises(CustodianUnavailableError):
-            carry_out(vault, freeze(vault, Cause.SWEEP, "test"))
+            carry_out(vault, freeze_sweep(vault))
     restore(operator, backup)
     said = serve_until_it_listens(operator)
     assert "2 condemned records have keys" in said
@@ -154,4 +153,4 @@ def test_the_vault_moves_to_another_custodian(operator: Operator, tmp_path: Path
     again = operator.run("custodian", "move", there)
     assert (again.code, "already" in again.out) == (0, True)
     assert operator.run("custodian", "renew").code == 0
-    assert operator.run("scrub", "--yes", "--json").data["counts"]["records_destroyed"] == 1
+    assert operator.run("scrub", operator.order_scrub(), "--yes", "--json").data["counts"]["records_destroyed"] == 1

@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from tests.fences.service import Wire, eventually
+from tests.people import TERMS, submitted
 from tests.seizure.byte_scan import FORM_MIN, Words, forms, text_forms
 from tests.seizure.conductor import Heard
 from tests.seizure.insider import COMPLETE
@@ -24,6 +25,7 @@ from tests.seizure.served_world import ServedWorld, is_there
 from tests.seizure.workload import DAY, PART, Draft, Workload
 from tests.services.memory import contents
 from tests.vault.world import PNG_HEAD, Record
+from vault.orders.drafting import draft_scrub
 from vault.retention import Cause
 
 STEPS = ("intent", "create master", "stage", "condemn", "fence", "destroy master", "record")
@@ -155,10 +157,10 @@ class ServedWorkload(Workload):
 
     def _destroy(self, cause: Cause, fates: Fates, meanwhile: list[Draft] | None = None) -> None:
         """Destroy, and after whatever dies do what an operator does, until it is complete."""
-        words = (cause.value, "--yes") if cause is Cause.SCRUB else (cause.value,)
         before = self.complete
         self.undecided |= {record.id for record in self.destroyed} - self._gone()
         for _ in range(TRIES):
+            words = (cause.value, self._order(), "--yes") if cause is Cause.SCRUB else (cause.value,)
             with self._filing(meanwhile or []) as turn:
                 done = self.world.command(*words, heard=self._hearing(fates, turn))
             meanwhile = None
@@ -170,6 +172,10 @@ class ServedWorkload(Workload):
             self.troubles.append(f"a {cause} does not come to its end")
         self.undecided.clear()
         self.snapshot()
+
+    def _order(self) -> str:
+        """An order to destroy whatever is not held, signed and accepted."""
+        return submitted(self.world.vault, draft_scrub(self.world.vault, TERMS).order).id
 
     def _put_in_order(self, fates: Fates) -> None:
         """A command has died, or failed because something else has."""

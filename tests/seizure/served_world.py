@@ -21,6 +21,7 @@ import httpx2
 from tests.cli.conftest import Operator, Outcome, environment_for
 from tests.cli.forked import REPOSITORY, Forker
 from tests.fences.service import WAIT_SECONDS, Service
+from tests.people import written_policy
 from tests.seizure.conductor import Conductor, Heard
 from tests.seizure.faults import FAULTS
 from tests.seizure.insider import FOLDER, LOGS, TEMPORARY
@@ -227,7 +228,7 @@ def found_served_world(
     conductor.set_vault_clock(clock.now())
     operator = Operator(folder / "world", environment, Forker(folder / "streams", environment))
     closing.callback(operator.forker.close)
-    assert operator.run("init").code == 0
+    assert operator.run("init", *written_policy(operator.folder)).code == 0
     service = Service.launch(operator, WORKERS)
     view = ExitStack()
     endpoint = (folder / "world" / "objects" / "endpoint").read_text()

@@ -12,6 +12,7 @@ from random import Random
 from keystore import open_custodian
 from keystore.custodians import Custodian
 from keystore.secret import KEY_BYTES
+from tests.people import founded_by
 from tests.seizure.instruments import Notes, WatchedCustodian
 from tests.vault.databases import Databases
 from tests.vault.memory_s3 import MemoryBucket
@@ -149,7 +150,7 @@ def set_stage(
         lock_file=home / "destruction.lock",
         settle=lambda: None,
     )
-    founding = Founding(home, "-", folder, "-", "-", uri, "America/New_York", 24)
+    founding = founded_by(Founding(home, "-", folder, "-", "-", uri, "America/New_York", 24))
     assert found_catalogue(vault, watched, founding)
     callers = [authenticate(vault, create_token(vault, role, role.value)) for role in (Role.CENTER, Role.REVIEWER)]
     world = StageWorld(home.parent, vault, clock, callers[0], callers[1], databases, database, watched=watched)

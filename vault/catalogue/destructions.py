@@ -40,6 +40,9 @@ class Destruction:
     kind: str
     tree: Tree
     authority: str
+    order_id: str | None
+    """The order it is under; None: under the standing policy, or the command line."""
+    policy_version: int
     hold_id: str | None
     moves_to: str | None
     """For a move: the custodian that is to hold the next master."""

@@ -12,6 +12,7 @@ from typing import Final
 import sqlalchemy as sa
 
 __all__ = [
+    "Instant",
     "access_tokens",
     "cohorts",
     "destruction_lists",
@@ -82,6 +83,11 @@ policies = sa.Table(
     "policies",
     metadata,
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    # The whole policy, as it was signed; the columns after it repeat what queries need.
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    # Who approved it, with their signatures: over the document itself, or over the order that adopted it.
+    sa.Column("approvals", sa.JSON, nullable=False),
+    sa.Column("order_id", sa.String(26)),
     sa.Column("time_zone", sa.String(64), nullable=False),
     sa.Column("retention_months", sa.Integer, nullable=False),
     sa.Column("abandon_after_hours", sa.Integer, nullable=False),
@@ -266,6 +272,9 @@ destructions = sa.Table(
     sa.Column("kind", sa.String(10), nullable=False),
     sa.Column("tree", sa.String(8), sa.ForeignKey("trees.tree"), nullable=False),
     sa.Column("authority", sa.String(200), nullable=False),
+    # The order it is under, where it is under one, and the policy that was in force when its list was frozen.
+    sa.Column("order_id", sa.String(26), sa.ForeignKey("orders.id")),
+    sa.Column("policy_version", sa.Integer, sa.ForeignKey("policies.version"), nullable=False),
     sa.Column("hold_id", sa.String(26), sa.ForeignKey("holds.id")),
     sa.Column("moves_to", sa.String(300)),
     sa.Column("list_root", sa.LargeBinary(32), nullable=False),
@@ -286,7 +295,7 @@ destructions = sa.Table(
     sa.Column("freed_at", Instant),
     sa.Column("reclaimed_at", Instant),
     sa.Column("abandoned_at", Instant),
-    sa.CheckConstraint("kind IN ('sweep', 'scrub', 'release', 'move')", name="kind"),
+    sa.CheckConstraint("kind IN ('sweep', 'scrub', 'destroy', 'sunset', 'release', 'move')", name="kind"),
     sa.CheckConstraint("abandoned_at IS NULL OR condemned_at IS NULL", name="condemned_is_carried_out"),
     sa.CheckConstraint("fenced_at IS NULL OR condemned_at IS NOT NULL", name="condemned_before_fenced"),
     sa.CheckConstraint("completed_at IS NULL OR fenced_at IS NOT NULL", name="fenced_before_completed"),

@@ -55,7 +55,10 @@ SELECT r.id, r.cohort_id, r.slot,
 RULES: Final[tuple[Forbid | Count, ...]] = (
     *(
         Forbid(f"{table}_stay", "DELETE", table, "", f"{table} are never deleted")
-        for table in ("records", "cohorts", "destructions", "journal", "hold_records", "holds", "reads")
+        for table in (
+            *("records", "cohorts", "destructions", "journal", "hold_records", "holds", "reads"),
+            *("policies", "orders", "lists", "list_slots"),
+        )
     ),
     Forbid("journal_is_append_only", "UPDATE", "journal", "", "the journal is append-only"),
     Forbid(
@@ -64,6 +67,26 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
         "journal",
         "NEW.id <> (SELECT COALESCE(MAX(id), 0) + 1 FROM journal)",
         "journal entries are numbered without gaps, in the order of their commits",
+    ),
+    *(
+        Forbid(f"{table}_are_append_only", "UPDATE", table, "", f"{table} are append-only")
+        for table in ("policies", "lists", "list_slots")
+    ),
+    Forbid(
+        "policies_follow_one_another",
+        "INSERT",
+        "policies",
+        "NEW.version <= (SELECT COALESCE(MAX(version), 0) FROM policies)",
+        "a version of the policy is newer than all before it",
+    ),
+    Forbid(
+        "orders_are_used_once",
+        "UPDATE",
+        "orders",
+        "OLD.used_at IS NOT NULL OR OLD.void_reason IS NOT NULL OR NEW.id <> OLD.id OR NEW.action <> OLD.action "
+        "OR NEW.body <> OLD.body OR NEW.policy_version <> OLD.policy_version OR NEW.accepted_at <> OLD.accepted_at "
+        "OR NEW.effective_at <> OLD.effective_at OR NEW.expires_at <> OLD.expires_at",
+        "an order is used once, and stays as it was accepted",
     ),
     Forbid("reads_are_append_only", "UPDATE", "reads", "", "reads are append-only"),
     Forbid(
@@ -212,6 +235,23 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
         "OLD.completed_at IS NOT NULL OR OLD.abandoned_at IS NOT NULL "
         "OR (OLD.condemned_at IS NOT NULL AND (NEW.condemned_at IS NULL OR NEW.condemned_at <> OLD.condemned_at))",
         "the steps of a destruction are taken once",
+    ),
+    Forbid(
+        "destructions_have_authority",
+        "UPDATE OF condemned_at",
+        "destructions",
+        "NEW.condemned_at IS NOT NULL AND OLD.condemned_at IS NULL AND ("
+        "(NEW.kind IN ('scrub', 'destroy') "
+        "AND NOT EXISTS (SELECT 1 FROM orders WHERE id = NEW.order_id AND action = NEW.kind AND used_by = NEW.id)) "
+        "OR (NEW.kind = 'sweep' AND NEW.policy_version <> (SELECT MAX(version) FROM policies)))",
+        "nothing is condemned without authority: a sweep under the policy in force, everything else under its order",
+    ),
+    Forbid(
+        "due_dates_come_nearer",
+        "UPDATE OF due_on",
+        "records",
+        "NEW.due_on > OLD.due_on",
+        "a due date is never put off",
     ),
     Count("cohort_counts_filing", "INSERT", "records", "NEW.cohort_id"),
     Count("cohort_counts_changes", "UPDATE OF completed_at, condemned_by, spared", "records", "NEW.cohort_id"),

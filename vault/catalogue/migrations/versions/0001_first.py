@@ -69,6 +69,9 @@ def upgrade() -> None:
     op.create_table(
         "policies",
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("approvals", sa.JSON(), nullable=False),
+        sa.Column("order_id", sa.String(length=26), nullable=True),
         sa.Column("time_zone", sa.String(length=64), nullable=False),
         sa.Column("retention_months", sa.Integer(), nullable=False),
         sa.Column("abandon_after_hours", sa.Integer(), nullable=False),
@@ -95,11 +98,45 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("only", name=op.f("pk_vaults")),
     )
     op.create_table(
+        "orders",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("action", sa.String(length=20), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("approvals", sa.JSON(), nullable=False),
+        sa.Column("policy_version", sa.Integer(), nullable=False),
+        sa.Column("accepted_at", sa.BigInteger(), nullable=False),
+        sa.Column("effective_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("used_at", sa.BigInteger(), nullable=True),
+        sa.Column("used_by", sa.String(length=64), nullable=True),
+        sa.Column("void_reason", sa.String(length=200), nullable=True),
+        sa.CheckConstraint("(used_at IS NULL) = (used_by IS NULL)", name=op.f("ck_orders_used_by_something")),
+        sa.CheckConstraint("used_at IS NULL OR void_reason IS NULL", name=op.f("ck_orders_void_is_unused")),
+        sa.CheckConstraint("effective_at < expires_at", name=op.f("ck_orders_effective_before_expired")),
+        sa.ForeignKeyConstraint(["policy_version"], ["policies.version"], name=op.f("fk_orders_policy_version")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
+    )
+    op.create_table(
+        "lists",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("root", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("policy_version", sa.Integer(), nullable=False),
+        sa.Column("frozen_at", sa.BigInteger(), nullable=False),
+        sa.Column("not_listed", sa.JSON(), nullable=False),
+        sa.CheckConstraint("kind IN ('scrub', 'destroy')", name=op.f("ck_lists_kind")),
+        sa.ForeignKeyConstraint(["policy_version"], ["policies.version"], name=op.f("fk_lists_policy_version")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_lists")),
+    )
+    op.create_table(
         "destructions",
         sa.Column("id", sa.String(length=26), nullable=False),
         sa.Column("kind", sa.String(length=10), nullable=False),
         sa.Column("tree", sa.String(length=8), nullable=False),
         sa.Column("authority", sa.String(length=200), nullable=False),
+        sa.Column("order_id", sa.String(length=26), nullable=True),
+        sa.Column("policy_version", sa.Integer(), nullable=False),
         sa.Column("hold_id", sa.String(length=26), nullable=True),
         sa.Column("moves_to", sa.String(length=300), nullable=True),
         sa.Column("list_root", sa.LargeBinary(length=32), nullable=False),
@@ -119,7 +156,10 @@ def upgrade() -> None:
         sa.Column("freed_at", sa.BigInteger(), nullable=True),
         sa.Column("reclaimed_at", sa.BigInteger(), nullable=True),
         sa.Column("abandoned_at", sa.BigInteger(), nullable=True),
-        sa.CheckConstraint("kind IN ('sweep', 'scrub', 'release', 'move')", name=op.f("ck_destructions_kind")),
+        sa.CheckConstraint(
+            "kind IN ('sweep', 'scrub', 'destroy', 'sunset', 'release', 'move')",
+            name=op.f("ck_destructions_kind"),
+        ),
         sa.CheckConstraint(
             "abandoned_at IS NULL OR condemned_at IS NULL",
             name=op.f("ck_destructions_condemned_is_carried_out"),
@@ -143,6 +183,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["hold_id"], ["holds.id"], name=op.f("fk_destructions_hold_id")),
         sa.ForeignKeyConstraint(["new_master"], ["masters.name"], name=op.f("fk_destructions_new_master")),
         sa.ForeignKeyConstraint(["old_master"], ["masters.name"], name=op.f("fk_destructions_old_master")),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_destructions_order_id")),
+        sa.ForeignKeyConstraint(["policy_version"], ["policies.version"], name=op.f("fk_destructions_policy_version")),
         sa.ForeignKeyConstraint(["tree"], ["trees.tree"], name=op.f("fk_destructions_tree")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_destructions")),
     )
@@ -204,6 +246,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cohorts")),
     )
     op.create_index("ix_cohorts_due_on", "cohorts", ["due_on"], unique=False)
+    op.create_table(
+        "list_slots",
+        sa.Column("list_id", sa.String(length=26), nullable=False),
+        sa.Column("cohort_id", sa.Integer(), nullable=False),
+        sa.Column("slots", sa.LargeBinary(length=128), nullable=False),
+        sa.ForeignKeyConstraint(["cohort_id"], ["cohorts.id"], name=op.f("fk_list_slots_cohort_id")),
+        sa.ForeignKeyConstraint(["list_id"], ["lists.id"], name=op.f("fk_list_slots_list_id")),
+        sa.PrimaryKeyConstraint("list_id", "cohort_id", name=op.f("pk_list_slots")),
+    )
     op.create_table(
         "destruction_lists",
         sa.Column("destruction_id", sa.String(length=26), nullable=False),
