@@ -27,7 +27,7 @@ from .catalogue import Transaction, keys
 from .catalogue.destructions import Destruction, load, unfinished, update
 from .condemning import Progress, condemn_list
 from .context import Vault, note
-from .errors import BusyError, DestructionRefusedError, OldCatalogueError, RuleBrokenError
+from .errors import BusyError, DestructionRefusedError, OldCatalogueError, RuleBrokenError, TimeSuspectError
 from .exclusion import alone
 from .fences import wait_for_nodes
 from .frozen_lists import MOVE
@@ -57,8 +57,8 @@ def carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress = 
     destruction stays unfinished, and `recover` undoes it or carries it to its end.
 
     Raises:
-        DestructionRefusedError: the key-graph check, or a catalogue that is not the newest, forbids it; nothing
-            was destroyed.
+        DestructionRefusedError: the key-graph check, or a catalogue that is not the newest, or time that is SUSPECT
+            forbids it; nothing was destroyed.
         BusyError: another destruction is running, or the world kept changing; nothing was destroyed.
         CustodianError, ObjectStoreError, CatalogueError: a service failed. `recover` undoes or finishes.
     """
@@ -76,10 +76,10 @@ def _carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress) 
             return _finish(vault, destruction_id, progress)
         try:
             condemn_list(vault, destruction, progress)
-        except (KeyGraphError, BusyError) as refusal:
+        except (KeyGraphError, BusyError, TimeSuspectError) as refusal:
             _abandon(vault, destruction_id)
             _discard_orphans(vault)
-            if isinstance(refusal, BusyError):
+            if not isinstance(refusal, KeyGraphError):
                 raise
             message = f"The destruction was stopped before anything died. {refusal}"
             raise DestructionRefusedError(message) from refusal

@@ -45,6 +45,7 @@ __all__ = [
     "RuleBrokenError",
     "SealBrokenError",
     "SignaturesUnavailableError",
+    "TimeSuspectError",
     "TooManyDocumentsError",
     "UnsupportedTypeError",
     "VaultError",
@@ -162,6 +163,16 @@ class DocumentTruncatedError(BadDocumentError):
 
 class DestructionRefusedError(VaultError):
     """A destruction cannot go ahead; nothing has been destroyed."""
+
+
+class TimeSuspectError(DestructionRefusedError):
+    """Nobody can say what time it is, so nothing may be condemned (T5)."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"Nothing was destroyed: the time is suspect. {why} Filing goes on. `shredvault time show` says how it is "
+            "cleared, which needs the records officer and the auditor."
+        )
 
 
 class OldCatalogueError(DestructionRefusedError):

@@ -62,6 +62,7 @@ from .orders.order import Order
 from .policy import Policy, due_on
 from .salvage import Found, History, ReachableKeys, find_records, read_history
 from .sheets import NAME_TAG_BYTES, Slip, name_tag
+from .timekeeping import found_marks
 
 __all__ = ["Rebuilt", "rebuild"]
 
@@ -210,6 +211,8 @@ def _fill(
             published_digest=history.mark.digest,
         )
     )
+    # T5: who rebuilds has not watched the clocks meanwhile; what the ledger has seen is not forgotten.
+    found_marks(tx, max(history.high_water or now, history.founded_at or now), history.suspicion)
     for adopted_at, facts in history.policies:
         store_policy(tx, facts, adopted_at)
     _fill_orders(tx, history)

@@ -87,6 +87,10 @@ class History:
     destructions: dict[str, Condemned] = field(default_factory=dict)
     holds: dict[str, HeldBy] = field(default_factory=dict)
     revoked_tokens: dict[str, datetime] = field(default_factory=dict)
+    high_water: datetime | None = None
+    """The latest entry that was made while time was trusted (T5)."""
+    suspicion: tuple[datetime, str] | None = None
+    """Since when time is SUSPECT, and why."""
     masters: dict[str, str] = field(default_factory=dict)
     """Masters that were planned and are not known to be destroyed, with their custodians' addresses."""
 
@@ -117,6 +121,7 @@ def read_history(bucket: Bucket, vault_id: bytes) -> History:
 
 def _apply(history: History, entry: Entry) -> None:
     facts = entry.facts
+    _apply_time(history, entry)
     match entry.event:
         case "founded":
             history.founded_at = entry.at
@@ -137,6 +142,16 @@ def _apply(history: History, entry: Entry) -> None:
             _apply_order(history, entry)
         case _:
             _apply_destruction(history, entry)
+
+
+def _apply_time(history: History, entry: Entry) -> None:
+    match entry.event:
+        case "time suspect":
+            history.suspicion = datetime.fromisoformat(entry.facts["since"]), entry.facts["why"]
+        case "time cleared":
+            history.suspicion, history.high_water = None, entry.at
+        case _ if history.suspicion is None:
+            history.high_water = max(entry.at, history.high_water or entry.at)
 
 
 def _apply_order(history: History, entry: Entry) -> None:

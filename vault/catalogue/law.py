@@ -1,4 +1,4 @@
-"""The tables of the law: orders that were accepted, and the lists that await them. See `vault.orders`."""
+"""The tables of the law: marks of time, orders that were accepted, and the lists that await them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,23 @@ import sqlalchemy as sa
 
 from .schema import Instant, metadata
 
-__all__ = ["list_slots", "lists", "orders"]
+__all__ = ["list_slots", "lists", "orders", "time_marks"]
+
+# What is remembered of the clocks (T5). See `vault.trusted_time`.
+time_marks = sa.Table(
+    "time_marks",
+    metadata,
+    sa.Column("only", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("high_water", Instant, nullable=False),
+    sa.Column("seen_at", Instant, nullable=False),
+    sa.Column("boot", sa.String(40), nullable=False),
+    # Microseconds since that boot.
+    sa.Column("steady", sa.BigInteger, nullable=False),
+    sa.Column("suspect_since", Instant),
+    sa.Column("why", sa.String(200)),
+    sa.CheckConstraint('"only" = 1', name="one_time"),
+    sa.CheckConstraint("(suspect_since IS NULL) = (why IS NULL)", name="suspect_for_a_reason"),
+)
 
 orders = sa.Table(
     "orders",

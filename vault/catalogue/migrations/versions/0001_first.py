@@ -25,6 +25,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_access_tokens")),
     )
     op.create_table(
+        "time_marks",
+        sa.Column("only", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("high_water", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("boot", sa.String(length=40), nullable=False),
+        sa.Column("steady", sa.BigInteger(), nullable=False),
+        sa.Column("suspect_since", sa.BigInteger(), nullable=True),
+        sa.Column("why", sa.String(length=200), nullable=True),
+        sa.CheckConstraint('"only" = 1', name=op.f("ck_time_marks_one_time")),
+        sa.CheckConstraint("(suspect_since IS NULL) = (why IS NULL)", name=op.f("ck_time_marks_suspect_for_a_reason")),
+        sa.PrimaryKeyConstraint("only", name=op.f("pk_time_marks")),
+    )
+    op.create_table(
         "holds",
         sa.Column("id", sa.String(length=26), nullable=False),
         sa.Column("docket", sa.String(length=60), nullable=False),
