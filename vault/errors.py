@@ -44,6 +44,7 @@ __all__ = [
     "RecordIncompleteError",
     "RuleBrokenError",
     "SealBrokenError",
+    "SealedOffError",
     "SignaturesUnavailableError",
     "TimeSuspectError",
     "TooManyDocumentsError",
@@ -119,6 +120,13 @@ class DestroyedError(VaultError):
     def __init__(self, destruction_id: str) -> None:
         super().__init__(f"This record was destroyed by destruction {destruction_id}.")
         self.destruction_id = destruction_id
+
+
+class SealedOffError(VaultError):
+    """The deadline of the program is over: the record awaits its destruction, and nobody reads it any more (S7)."""
+
+    def __init__(self) -> None:
+        super().__init__("This record is sealed off: the program's deadline is over, and it awaits its destruction.")
 
 
 class IdempotencyConflictError(VaultError):

@@ -22,6 +22,7 @@ from .ids import DestructionId, HoldId, new_id
 from .merkle import tree_hash
 from .retention import CONDEMNABLE, Cause, Predicate, count_verdicts, judge
 from .staging import revisions_of
+from .sunset.latched import latched_sunsets
 
 __all__ = [
     "MOVE",
@@ -53,7 +54,10 @@ class Forecast:
 def predicate_at(tx: Transaction, cause: Cause, now: datetime) -> Predicate:
     """The predicate with its inputs at an instant: the day in the program's time zone, the policy's limits."""
     policy = current_policy(tx)
-    return Predicate(cause, civil_date(now, policy.zone), now - timedelta(hours=policy.abandon_after_hours))
+    given_up = now - timedelta(hours=policy.abandon_after_hours)
+    # S4: only what has latched, as this transaction sees it.
+    sunken = latched_sunsets(tx, now) if cause is Cause.SUNSET else ()
+    return Predicate(cause, civil_date(now, policy.zone), given_up, sunken)
 
 
 def forecast(vault: Vault, cause: Cause) -> Forecast:

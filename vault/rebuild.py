@@ -62,6 +62,7 @@ from .orders.order import Order
 from .policy import Policy, due_on
 from .salvage import Found, History, ReachableKeys, find_records, read_history
 from .sheets import NAME_TAG_BYTES, Slip, name_tag
+from .sunset.latching import fill_sunset
 from .timekeeping import found_marks
 
 __all__ = ["Rebuilt", "rebuild"]
@@ -216,6 +217,8 @@ def _fill(
     for adopted_at, facts in history.policies:
         store_policy(tx, facts, adopted_at)
     _fill_orders(tx, history)
+    for told in history.sunsets.values():
+        fill_sunset(tx, told)
     for one in history.entries:
         row = {"id": one.id, "at": one.at, "event": one.event, "subject": one.subject, "facts": one.facts}
         tx.execute(sa.insert(journal).values(row))

@@ -23,6 +23,7 @@ from .manual import unfolded
 from .rebuilding import rebuild_command
 from .screen import note
 from .serving import serve
+from .timing import time_app
 from .tokens import access_app
 
 __all__ = ["main"]
@@ -84,6 +85,7 @@ app.command(rich_help_panel=_KEEPING)(scrub)
 app.add_typer(destruction_app, name="destruction", rich_help_panel=_KEEPING)
 app.add_typer(custodian_app, name="custodian", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_AFTER)(recover)
+app.add_typer(time_app, name="time", rich_help_panel=_AFTER)
 app.command("rebuild", rich_help_panel=_AFTER)(rebuild_command)
 app.command(rich_help_panel=_AFTER)(demo)
 

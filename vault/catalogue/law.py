@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from .schema import Instant, metadata
 
-__all__ = ["list_slots", "lists", "orders", "time_marks"]
+__all__ = ["list_slots", "lists", "orders", "sunsets", "time_marks"]
 
 # What is remembered of the clocks (T5). See `vault.trusted_time`.
 time_marks = sa.Table(
@@ -43,6 +43,28 @@ orders = sa.Table(
     sa.CheckConstraint("(used_at IS NULL) = (used_by IS NULL)", name="used_by_something"),
     sa.CheckConstraint("used_at IS NULL OR void_reason IS NULL", name="void_is_unused"),
     sa.CheckConstraint("effective_at < expires_at", name="effective_before_expired"),
+)
+
+# The deadlines there were, and what became of each (S4). See `vault.sunset`.
+sunsets = sa.Table(
+    "sunsets",
+    metadata,
+    sa.Column("deadline", sa.Date, primary_key=True),
+    # The end of that day in the program's time zone: what was opened before is meant.
+    sa.Column("ends_at", Instant, nullable=False),
+    # The last notice that was given, in days before (S6).
+    sa.Column("notified", sa.Integer),
+    sa.Column("latched_at", Instant),
+    sa.Column("outcome", sa.String(20)),
+    sa.Column("order_id", sa.String(26), sa.ForeignKey("orders.id")),
+    # Filing periods that are kept, as instants [from, to), and until when.
+    sa.Column("kept", sa.JSON),
+    sa.Column("kept_until", Instant),
+    # The last deferral statement (S5), and how many were held then.
+    sa.Column("deferred_at", Instant),
+    sa.Column("deferred", sa.Integer),
+    sa.CheckConstraint("(latched_at IS NULL) = (outcome IS NULL)", name="latched_with_outcome"),
+    sa.CheckConstraint("latched_at IS NULL OR latched_at >= ends_at", name="not_latched_early"),
 )
 
 # Lists that await an order, as one bitmap of slots for each cohort.

@@ -130,6 +130,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
     )
     op.create_table(
+        "sunsets",
+        sa.Column("deadline", sa.Date(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("notified", sa.Integer(), nullable=True),
+        sa.Column("latched_at", sa.BigInteger(), nullable=True),
+        sa.Column("outcome", sa.String(length=20), nullable=True),
+        sa.Column("order_id", sa.String(length=26), nullable=True),
+        sa.Column("kept", sa.JSON(), nullable=True),
+        sa.Column("kept_until", sa.BigInteger(), nullable=True),
+        sa.Column("deferred_at", sa.BigInteger(), nullable=True),
+        sa.Column("deferred", sa.Integer(), nullable=True),
+        sa.CheckConstraint("(latched_at IS NULL) = (outcome IS NULL)", name=op.f("ck_sunsets_latched_with_outcome")),
+        sa.CheckConstraint("latched_at IS NULL OR latched_at >= ends_at", name=op.f("ck_sunsets_not_latched_early")),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_sunsets_order_id")),
+        sa.PrimaryKeyConstraint("deadline", name=op.f("pk_sunsets")),
+    )
+    op.create_table(
         "lists",
         sa.Column("id", sa.String(length=26), nullable=False),
         sa.Column("kind", sa.String(length=10), nullable=False),
