@@ -8,6 +8,7 @@ officer and auditor, clear a suspicion by an order that names it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,6 +49,7 @@ SUSPECT_FILING: Final = "filed in suspect time"
 _SYSTEM: Final = "system clock"
 _ANSWER_MAX: Final = timedelta(seconds=10)
 """A source that takes longer to answer does not say what time it is."""
+_GOODBYE_S: Final = 1.0
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -199,11 +201,11 @@ def clear_time(vault: Vault, order_id: str) -> Trusted:
 
 
 class TimeWatch:
-    """Looks at the clocks every minute while the service runs. A context manager; it has a thread of its own."""
+    """Looks at the clocks every minute while the service runs. A context manager with a thread of its own."""
 
-    def __init__(self, vault: Vault, every_s: float = 60) -> None:
-        """Take a vault; `every_s` is the number of seconds between two looks."""
-        self._vault = vault
+    def __init__(self, look: Callable[[], object], every_s: float = 60) -> None:
+        """Take what looks, and may fail because a service does; `every_s` is the number of seconds between looks."""
+        self._look = look
         self._every_s = every_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="time", daemon=True)
@@ -216,11 +218,13 @@ class TimeWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        # A source that does not answer holds nobody up.
+        self._thread.join(_GOODBYE_S)
 
     def _watch(self) -> None:
         while True:
             # When a source does not answer nothing is known; after the next look there is.
             with suppress(VaultError, ObjectStoreError):
-                observe_time(self._vault)
+                self._look()
             if self._stop.wait(self._every_s):
                 return

@@ -23,6 +23,7 @@ from .manual import unfolded
 from .rebuilding import rebuild_command
 from .screen import note
 from .serving import serve
+from .sunsetting import sunset_app
 from .timing import time_app
 from .tokens import access_app
 
@@ -82,6 +83,7 @@ app.add_typer(access_app, name="access", rich_help_panel=_DAILY)
 app.command(rich_help_panel=_KEEPING)(sweep)
 app.add_typer(hold_app, name="hold", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_KEEPING)(scrub)
+app.add_typer(sunset_app, name="sunset", rich_help_panel=_KEEPING)
 app.add_typer(destruction_app, name="destruction", rich_help_panel=_KEEPING)
 app.add_typer(custodian_app, name="custodian", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_AFTER)(recover)

@@ -24,6 +24,7 @@ from vault.moving import renew_masters
 from vault.reclaim import reclaim, sweep_litter
 from vault.retention import Cause
 from vault.status import destruction_record, destructions, find_destruction, status_of, write_destruction_record
+from vault.sunset.latching import authority_of, tick
 
 from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
@@ -53,6 +54,8 @@ def sweep(
 ) -> None:
     """Destroy the records whose retention date has come and that no hold protects. For every night.
 
+    After the deadline of a sunset it also destroys what that has left, as soon as no hold protects it.
+
     The authority is the standing policy, so nothing is asked. What was observed is written down as a destruction
     record, also when nothing was due.
 
@@ -67,10 +70,15 @@ def sweep(
         if dry_run:
             _show_forecast(seen, as_json=as_json)
             return
+        for sentence in tick(vault):
+            note(sentence)
         with vault.catalogue.read() as tx:
-            version = current_policy(tx).version
+            version, sunset = current_policy(tx).version, authority_of(tx)
         authority = f"standing policy version {version}"
         _destroy(vault, where, Cause.SWEEP, authority, no_reclaim, as_json)
+        if sunset is not None and forecast(vault, Cause.SUNSET).would_die:
+            # S4: what has latched needs nobody's order; only a hold keeps a record from it.
+            _destroy(vault, where, Cause.SUNSET, sunset, no_reclaim, as_json)
         with carrying_out():
             renewed = renew_masters(vault, authority)
         for one in renewed:

@@ -12,11 +12,12 @@ import sys
 from pathlib import Path
 
 from vault.destruction import recover_destructions
-from vault.errors import BusyError
+from vault.errors import BusyError, TimeSuspectError
 from vault.fences import Node
 from vault.hardening import harden
 from vault.holds import copy_held_keys
 from vault.home import open_vault
+from vault.sunset.latching import tick
 
 from .exits import KNOWN_ERRORS, ExitCode, code_of
 from .screen import note
@@ -40,6 +41,12 @@ def put_in_order(home: Path, endpoint: str | None) -> None:
                 note(f"Undone: destruction {one} was cut off before it had destroyed anything.")
             for one in found.finished:
                 note(f"Finished: destruction {one} was cut off.")
+        try:
+            # S7: the first start after a deadline says what was missed.
+            for sentence in tick(vault):
+                note(sentence)
+        except TimeSuspectError as suspect:
+            note(str(suspect))
         if copied := copy_held_keys(vault):
             note(f"{copied} keys of held records copied.")
 

@@ -1,8 +1,8 @@
 """What happens by itself around the deadline: notices, the latch, deferral statements (S4 to S7).
 
 `tick` is idempotent, and called by the running service, by every sweep and at every start. It destroys nothing: what
-has latched is destroyed by `carry_out` like everything else, with the cause `sunset`, as often as something is left that
-no hold protects. Nothing happens while time is SUSPECT, but from the deadline on nobody reads what would be destroyed.
+has latched is destroyed by `carry_out` like everything else, with the cause `sunset`, as often as something is left
+that no hold protects. Nothing happens while time is SUSPECT; but from the deadline on nobody reads what would go.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vault.catalogue.law import orders, sunsets
 from vault.catalogue.schema import cohorts, destructions, holds, records
 from vault.clock import civil_date
 from vault.context import Vault, current_policy, note
-from vault.errors import SealedOffError
+from vault.errors import SealedOffError, TimeSuspectError
 from vault.ledger import publish
 from vault.orders import Order, use_order
 from vault.orders.order import spell_instant
@@ -25,12 +25,13 @@ from vault.policy import Policy, Sunset
 from vault.retention import Cause, Predicate, Verdict, count_verdicts
 from vault.salvage import LatchedSunset
 from vault.timekeeping import observe_time, require_trusted_time
-from vault.trusted_time import Trusted
+from vault.trusted_time import Suspect
 
 from .latched import instants, latched_sunsets, sunken
 from .schedule import DECISIONS, Outcome, end_of, next_statement, notice_due, outcome_of
 
 __all__ = [
+    "authority_of",
     "fill_sunset",
     "forecast_duration",
     "require_not_sealed_off",
@@ -92,19 +93,23 @@ def forecast_duration(tx: Transaction) -> timedelta:
 
 
 def tick(vault: Vault) -> list[str]:
-    """Give notices, latch what has reached its deadline, state what is deferred. Returns what happened, in sentences.
+    """Look at the clocks, give notices, latch what has reached its deadline, state what is deferred.
+
+    Returns what happened, in sentences.
 
     Raises:
         TimeSuspectError: nobody can say what time it is; no default fires (T5).
         ObjectStoreError, CatalogueError, BusyError: a service failed; run it again.
     """
+    judged = observe_time(vault)
+    if isinstance(judged, Suspect):
+        raise TimeSuspectError(judged.why)
+    now = judged.now
     with vault.catalogue.read() as tx:
         if current_policy(tx).sunset is None and not tx.execute(sa.select(sunsets.c.deadline)).first():
             return []
-    judged = observe_time(vault)
     with vault.catalogue.write() as tx:
         require_trusted_time(tx)
-        now = judged.now if isinstance(judged, Trusted) else vault.clock.now()
         policy = current_policy(tx)
         said = _announce_and_latch(tx, policy, policy.sunset, now) if policy.sunset is not None else []
         for row in list(tx.execute(sa.select(sunsets).where(sunsets.c.latched_at.is_not(None)))):
@@ -168,6 +173,16 @@ def _columns(facts: dict[str, Any]) -> dict[str, Any]:
         "kept": facts["kept"],
         "kept_until": datetime.fromisoformat(until) if until else None,
     }
+
+
+def authority_of(tx: Transaction) -> str | None:
+    """Under which authority a sunset destroys now: the last one that has latched; None: there is none."""
+    query = sa.select(sunsets).where(sunsets.c.latched_at.is_not(None)).order_by(sunsets.c.deadline.desc()).limit(1)
+    row = tx.execute(query).one_or_none()
+    if row is None:
+        return None
+    by = f"order {row.order_id}" if row.order_id else "the default of the policy"
+    return f"sunset of {row.deadline}: {row.outcome} by {by}"
 
 
 def fill_sunset(tx: Transaction, told: LatchedSunset) -> None:
