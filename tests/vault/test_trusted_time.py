@@ -1,20 +1,23 @@
 """T5: clocks that step, stop, lie and disagree; what is refused meanwhile, and how it is cleared."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.people import AUDITOR, COUNSEL, OFFICER, signed
 from tests.vault.world import START, World
-from vault.errors import NotFoundError, OrderRefusedError, RuleBrokenError, TimeSuspectError
+from vault.alarms import Alarms, Deadline, spoken_alarms
+from vault.errors import BusyError, NotFoundError, OrderRefusedError, RuleBrokenError, TimeSuspectError
 from vault.ids import OrderId, new_id
 from vault.orders import Action, Order, accept_order
 from vault.orders.order import spell_instant
+from vault.overdue import Overdue
 from vault.retention import Cause
-from vault.timekeeping import clear_time, load_marks, observe_time, time_state
+from vault.timekeeping import TimeState, TimeWatch, clear_time, load_marks, observe_time, time_state
 from vault.trusted_time import Marks, Moment, Suspect, TimeSources, Trusted, judge_time
 
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
@@ -182,3 +185,40 @@ def test_the_high_water_mark_cannot_be_lowered_past_the_code(quick_world: World)
 def test_the_database_is_a_source_where_it_has_a_clock(quick_world: World) -> None:
     told = quick_world.vault.catalogue.now()
     assert (told is None) == (quick_world.databases.kind == "sqlite")
+
+
+def test_the_watch_looks_again_after_a_look_that_failed() -> None:
+    looks: list[int] = []
+    twice = threading.Event()
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) > 1:
+            twice.set()
+        raise BusyError
+
+    with TimeWatch(look, every_s=0.01):
+        assert twice.wait(30)
+    seen_by_then = len(looks)
+    twice.clear()
+    assert not twice.wait(0.05)
+    assert len(looks) == seen_by_then
+
+
+def test_near_a_deadline_suspect_time_is_the_loudest_alarm() -> None:
+    """T5, S3."""
+    day = date(2026, 3, 8)
+    deadline = Deadline(day, START, 3, "DESTROY", None, None, date(2026, 3, 1), date(2026, 3, 2), DAY)
+    suspect = TimeState(START, "Time went back by 2 hours.", 0)
+    trusted = TimeState(None, None, 0)
+    overdue = Overdue(2, 1, None)
+    said = spoken_alarms(Alarms(suspect, overdue, deadline))
+    assert said[0].startswith("THE DEADLINE 2026-03-08 CANNOT BE KEPT")
+    assert len(said) == 3
+    assert spoken_alarms(Alarms(trusted, Overdue(0, 0, None), deadline)) == []
+    assert spoken_alarms(Alarms(suspect, Overdue(0, 0, None), None))[0].startswith("The time is suspect")
+    late = replace(deadline, decision_cut_off=date(2026, 3, 5))
+    assert "forecast" in spoken_alarms(Alarms(trusted, Overdue(0, 0, None), late))[0]
+    missed = replace(deadline, days_left=-1)
+    assert "has not latched" in spoken_alarms(Alarms(trusted, Overdue(0, 0, None), missed))[0]
+    assert spoken_alarms(Alarms(trusted, Overdue(0, 0, None), replace(missed, latched_at=START))) == []
