@@ -1,7 +1,7 @@
 """By what authority something is destroyed, asked again in the transaction that condemns it.
 
-A sweep stands under the policy, which carries its approvals; whatever else destroys records, under one order, which
-is used up in the same transaction. Between the freezing of a list and this the policy may have changed and the order
+A sweep, and what a sunset has left, stand under the policy, which carries its approvals; whatever else destroys
+records, under one order, which is used up in the same transaction. Between the freezing of a list and this the policy may have changed and the order
 may have been taken back: then nothing dies.
 """
 
@@ -20,6 +20,7 @@ from .orders.adopting import require_standing
 __all__ = ["claim_authority"]
 
 _SWEEP: Final = "sweep"
+_SUNSET: Final = "sunset"
 _ORDERED: Final = ("scrub", "destroy")
 """Kinds of destruction that nobody may carry out without an order."""
 
@@ -33,6 +34,9 @@ def claim_authority(tx: Transaction, destruction: Destruction, now: datetime) ->
     if destruction.kind == _SWEEP and require_standing(tx).version != destruction.policy_version:
         message = "The policy changed after the list was frozen; nothing was destroyed. Start the sweep again."
         raise OrderRefusedError(message)
+    if destruction.kind == _SUNSET:
+        # Which records, the predicate says: nothing is on its list that no latched deadline has left (S4).
+        require_standing(tx)
     if destruction.order_id is not None:
         require_order(tx, destruction.order_id, Action(destruction.kind), now)
         use_order(tx, destruction.order_id, destruction.id, now)

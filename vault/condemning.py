@@ -25,6 +25,7 @@ from .frozen_lists import MOVE, pack_slots, predicate_at
 from .ledger import publish
 from .retention import Cause, not_eligible
 from .staging import Plan, Staging, plan_tree, revisions_of, stage_and_check
+from .timekeeping import observe_time, require_trusted_time
 
 __all__ = ["STEPS", "Progress", "condemn_list"]
 
@@ -44,6 +45,7 @@ def condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> 
         KeyGraphError: the check of what was staged refused it.
         OrderRefusedError: the authority for it is gone.
         BusyError: the world kept changing.
+        TimeSuspectError: nobody can say what time it is (T5).
         CustodianError, ObjectStoreError, CatalogueError: a service failed.
     """
     with vault.catalogue.read() as tx:
@@ -127,11 +129,15 @@ def _condemn(
     staging: Staging,
 ) -> bool:
     """Step 4, the point of no return. False: the world changed, stage again."""
+    observe_time(vault)
     now = vault.clock.now()
     plan = staging.plan
     withdrawn = {cohort: left for cohort, slots in frozen.items() if (left := slots & ~plan.condemned.get(cohort, 0))}
     unaccounted = sum((left & ~excused.get(cohort, 0)).bit_count() for cohort, left in withdrawn.items())
     with vault.catalogue.write() as tx:
+        if destruction.kind != MOVE:
+            # A move loses nobody, and one that waits may let a master run out.
+            require_trusted_time(tx)
         changed = {
             cohort: listed[cohort]
             for cohort, revision in revisions_of(tx).items()

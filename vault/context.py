@@ -17,6 +17,7 @@ from .custody import Custody
 from .key_uses import KeyUses
 from .objects import Bucket
 from .policy import Policy
+from .trusted_time import TimeSources
 
 __all__ = ["Vault", "current_policy", "note"]
 
@@ -34,6 +35,8 @@ class Vault:
     """Locked by whoever destroys, releases or recovers."""
     settle: Callable[[], None]
     """Makes durable what the bucket has acknowledged, where the store itself does not."""
+    time: TimeSources
+    """With what the clock is compared (T5)."""
     uses: KeyUses = field(default_factory=KeyUses)
 
 

@@ -28,7 +28,14 @@ from .catalogue import Transaction, keys
 from .catalogue.destructions import Destruction, load, unfinished, update
 from .condemning import Progress, condemn_list
 from .context import Vault, note
-from .errors import BusyError, DestructionRefusedError, OldCatalogueError, OrderRefusedError, RuleBrokenError
+from .errors import (
+    BusyError,
+    DestructionRefusedError,
+    OldCatalogueError,
+    OrderRefusedError,
+    RuleBrokenError,
+    TimeSuspectError,
+)
 from .exclusion import alone
 from .fences import wait_for_nodes
 from .frozen_lists import MOVE
@@ -59,8 +66,8 @@ def carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress = 
     destruction stays unfinished, and `recover` undoes it or carries it to its end.
 
     Raises:
-        DestructionRefusedError: the key-graph check, or a catalogue that is not the newest, forbids it; nothing
-            was destroyed.
+        DestructionRefusedError: the key-graph check, or a catalogue that is not the newest, or time that is SUSPECT
+            forbids it; nothing was destroyed.
         OrderRefusedError: the policy changed, or the order gives no authority any more; nothing was destroyed.
         BusyError: another destruction is running, or the world kept changing; nothing was destroyed.
         CustodianError, ObjectStoreError, CatalogueError: a service failed. `recover` undoes or finishes.
@@ -83,7 +90,7 @@ def _carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress) 
             return _finish(vault, destruction_id, progress)
         try:
             condemn_list(vault, destruction, progress)
-        except (KeyGraphError, BusyError, OrderRefusedError) as refusal:
+        except (KeyGraphError, BusyError, OrderRefusedError, TimeSuspectError) as refusal:
             _abandon(vault, destruction_id)
             _discard_orphans(vault)
             if not isinstance(refusal, KeyGraphError):

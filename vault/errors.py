@@ -44,7 +44,9 @@ __all__ = [
     "RecordIncompleteError",
     "RuleBrokenError",
     "SealBrokenError",
+    "SealedOffError",
     "SignaturesUnavailableError",
+    "TimeSuspectError",
     "TooManyDocumentsError",
     "UnsupportedTypeError",
     "VaultError",
@@ -120,6 +122,13 @@ class DestroyedError(VaultError):
         self.destruction_id = destruction_id
 
 
+class SealedOffError(VaultError):
+    """The deadline of the program is over: the record awaits its destruction, and nobody reads it any more (S7)."""
+
+    def __init__(self) -> None:
+        super().__init__("This record is sealed off: the program's deadline is over, and it awaits its destruction.")
+
+
 class IdempotencyConflictError(VaultError):
     """The idempotency key was used before with another body."""
 
@@ -162,6 +171,16 @@ class DocumentTruncatedError(BadDocumentError):
 
 class DestructionRefusedError(VaultError):
     """A destruction cannot go ahead; nothing has been destroyed."""
+
+
+class TimeSuspectError(DestructionRefusedError):
+    """Nobody can say what time it is, so nothing may be condemned (T5)."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"Nothing was destroyed: the time is suspect. {why} Filing goes on. `shredvault time show` says how it is "
+            "cleared, which needs the records officer and the auditor."
+        )
 
 
 class OldCatalogueError(DestructionRefusedError):

@@ -36,6 +36,7 @@ from .keyring import TRIES, custodian_of, fetch_key, grow
 from .manifests import Filed, Manifest, manifest_name
 from .policy import Policy, due_on
 from .sheets import Sheet, body_tag
+from .timekeeping import note_filing
 
 __all__ = ["Completed", "Opened", "complete_record", "open_record", "own_record"]
 
@@ -267,6 +268,7 @@ def complete_record(vault: Vault, caller: Caller, record_id: str) -> Completed:
             state = own_record(tx, caller, record_id)
             if state.completed_at is None and [d.id for d in documents_of(tx, row.id)] == [d.id for d in filed]:
                 tx.execute(sa.update(records).where(records.c.id == row.id).values(completed_at=now, due_on=due))
+                note_filing(tx, row.id, now)
                 return Completed(row.id, now, due, len(filed))
         overtaken = True
     message = "The record is being changed by somebody else; try again."

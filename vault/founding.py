@@ -19,6 +19,7 @@ from .ledger import publish
 from .orders.adopting import insert_policy
 from .orders.signatures import POLICIES, approve
 from .policy import Policy
+from .timekeeping import found_marks
 
 __all__ = ["Founding", "found_catalogue"]
 
@@ -91,6 +92,7 @@ def found_catalogue(vault: Vault, custodian: Custodian, founding: Founding) -> b
     staged = [found_tree(bucket, custodian, vault_id, tree) for tree in Tree]
     with catalogue.write() as tx:
         tx.execute(sa.insert(vaults).values(only=1, vault_id=vault_id, founded_at=now, published_digest=bytes(32)))
+        found_marks(tx, now)
         policy_facts = insert_policy(tx, first, approvals, None, now)
         for tree in staged:
             root = tree.root

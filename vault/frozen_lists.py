@@ -25,6 +25,7 @@ from .orders.adopting import approvals_of, verify_standing
 from .orders.lists import require_list, root_of
 from .retention import CONDEMNABLE, Cause, Predicate, Verdict, count_verdicts, judge, judge_named
 from .staging import revisions_of
+from .sunset.latched import latched_sunsets
 
 __all__ = [
     "MOVE",
@@ -34,6 +35,7 @@ __all__ = [
     "freeze_move",
     "freeze_ordered",
     "freeze_release",
+    "freeze_sunset",
     "freeze_sweep",
     "pack_slots",
     "predicate_at",
@@ -58,7 +60,10 @@ class Forecast:
 def predicate_at(tx: Transaction, cause: Cause, now: datetime) -> Predicate:
     """The predicate with its inputs at an instant: the day in the program's time zone, the policy's limits."""
     policy = current_policy(tx)
-    return Predicate(cause, civil_date(now, policy.zone), now - timedelta(hours=policy.abandon_after_hours))
+    given_up = now - timedelta(hours=policy.abandon_after_hours)
+    # S4: only what has latched, as this transaction sees it.
+    sunken = latched_sunsets(tx, now) if cause is Cause.SUNSET else ()
+    return Predicate(cause, civil_date(now, policy.zone), given_up, sunken)
 
 
 def forecast(vault: Vault, cause: Cause) -> Forecast:
@@ -95,15 +100,30 @@ def freeze_sweep(vault: Vault) -> DestructionId:
         DestructionRefusedError: another destruction is unfinished.
     """
     policy = verify_standing(vault)
+    with vault.catalogue.read() as tx:
+        approvers = ", ".join(one.person for one in approvals_of(tx, policy.version))
+    return _freeze_judged(vault, Cause.SWEEP, f"standing policy version {policy.version}, approved by {approvers}")
+
+
+def freeze_sunset(vault: Vault, authority: str) -> DestructionId:
+    """Step 0 of what a deadline has left (S4), which needs nobody's order: what has latched stands in the catalogue.
+
+    Raises:
+        NotApprovedError, OrderRefusedError, DestructionRefusedError: as for a sweep.
+    """
+    verify_standing(vault)
+    return _freeze_judged(vault, Cause.SUNSET, authority)
+
+
+def _freeze_judged(vault: Vault, cause: Cause, authority: str) -> DestructionId:
+    """Freeze whatever the predicate lets die now."""
     now = vault.clock.now()
     with vault.catalogue.read() as tx:
-        judged = judge(tx, predicate_at(tx, Cause.SWEEP, now))
+        judged = judge(tx, predicate_at(tx, cause, now))
         revisions = revisions_of(tx)
-        approvers = ", ".join(one.person for one in approvals_of(tx, policy.version))
     listed = [(record_id, cohort, slot) for record_id, cohort, slot, verdict in judged if verdict in CONDEMNABLE]
     not_listed = Counter(verdict for *_, verdict in judged if verdict not in CONDEMNABLE and verdict != Verdict.GONE)
-    authority = f"standing policy version {policy.version}, approved by {approvers}"
-    return _freeze(vault, Cause.SWEEP, Tree.ACTIVE, authority, listed, revisions, not_listed, now)
+    return _freeze(vault, cause, Tree.ACTIVE, authority, listed, revisions, not_listed, now)
 
 
 def freeze_ordered(vault: Vault, order_id: str) -> DestructionId:

@@ -36,6 +36,7 @@ from .errors import HomeError
 from .founding import Founding, found_catalogue
 from .ledger import publish
 from .objects import Bucket, BucketSettings
+from .trusted_time import TimeSources, simulated_sources
 from .whole_files import partial_of, sync_folder, write_json
 
 __all__ = [
@@ -151,7 +152,7 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
         bucket.ensure(versioned=True)
         catalogue.migrate()
         vault_id = bytes.fromhex(Home.at(path).settings["vault_id"])
-        vault = _vault(Home.at(path), vault_id, catalogue, bucket, custody, clock or SystemClock())
+        vault = _vault(Home.at(path), vault_id, catalogue, bucket, custody, clock)
         fresh = found_catalogue(vault, custody.at(founding.custodian), founding)
         publish(vault)
         return fresh
@@ -185,12 +186,19 @@ def open_vault(path: Path, clock: Clock | None = None, *, endpoint: str | None =
         if vault_id is None or vault_id.hex() != home.settings["vault_id"]:
             message = f"The catalogue in {path} is unfinished or another vault's; run `shredvault init` again."
             raise HomeError(message)
-        yield _vault(home, vault_id, catalogue, bucket, custody, clock or SystemClock())
+        yield _vault(home, vault_id, catalogue, bucket, custody, clock)
 
 
-def _vault(home: Home, vault_id: bytes, catalogue: Catalogue, bucket: Bucket, custody: Custody, clock: Clock) -> Vault:
+def _vault(
+    home: Home, vault_id: bytes, catalogue: Catalogue, bucket: Bucket, custody: Custody, clock: Clock | None
+) -> Vault:
     lock_file = home.path / "destruction.lock"
-    return Vault(vault_id, catalogue, bucket, custody, clock, lock_file=lock_file, settle=_settler(home.settings))
+    if clock is None:
+        clock, sources = SystemClock(), TimeSources({"object store": bucket.now, "database": catalogue.now})
+    else:
+        sources = simulated_sources(clock)
+    settle = _settler(home.settings)
+    return Vault(vault_id, catalogue, bucket, custody, clock, lock_file=lock_file, settle=settle, time=sources)
 
 
 def allow_custodian(path: Path, uri: str) -> bool:
@@ -232,7 +240,7 @@ def open_for_rebuild(path: Path, clock: Clock | None = None, *, endpoint: str | 
                 message = "The database is not empty; name an empty one in vault.json to rebuild the catalogue in."
                 raise HomeError(message)
         vault_id = bytes.fromhex(home.settings["vault_id"])
-        vault = _vault(home, vault_id, catalogue, bucket, custody, clock or SystemClock())
+        vault = _vault(home, vault_id, catalogue, bucket, custody, clock)
         yield vault
         aside = f"{CATALOGUE}.before-{vault.clock.now():%Y%m%dT%H%M%SZ}"
     if in_file:

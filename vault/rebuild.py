@@ -63,6 +63,8 @@ from .policy import Policy, due_on
 from .salvage import Found, History, ReachableKeys, find_records, read_history
 from .servings import end_every_serving
 from .sheets import NAME_TAG_BYTES, Slip, name_tag
+from .sunset.latching import fill_sunset
+from .timekeeping import found_marks
 
 __all__ = ["Rebuilt", "rebuild"]
 
@@ -241,9 +243,13 @@ def _fill(
             published_digest=history.mark.digest,
         )
     )
+    # T5: who rebuilds has not watched the clocks meanwhile; what the ledger has seen is not forgotten.
+    found_marks(tx, max(history.high_water or now, history.founded_at or now), history.suspicion)
     for adopted_at, facts in history.policies:
         store_policy(tx, facts, adopted_at)
     _fill_orders(tx, history)
+    for told in history.sunsets.values():
+        fill_sunset(tx, told)
     for one in history.entries:
         row = {"id": one.id, "at": one.at, "event": one.event, "subject": one.subject, "facts": one.facts}
         tx.execute(sa.insert(journal).values(row))

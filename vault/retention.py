@@ -18,7 +18,17 @@ import sqlalchemy as sa
 from .catalogue import Transaction
 from .catalogue.schema import cohorts, hold_records, holds, records
 
-__all__ = ["CONDEMNABLE", "Cause", "Predicate", "Verdict", "count_verdicts", "judge", "judge_named", "not_eligible"]
+__all__ = [
+    "CONDEMNABLE",
+    "Cause",
+    "Predicate",
+    "Sunken",
+    "Verdict",
+    "count_verdicts",
+    "judge",
+    "judge_named",
+    "not_eligible",
+]
 
 
 class Cause(StrEnum):
@@ -28,6 +38,8 @@ class Cause(StrEnum):
     SCRUB = "scrub"
     DESTROY = "destroy"
     """Named records, one by one."""
+    SUNSET = "sunset"
+    """What a deadline has left."""
 
 
 class Verdict(StrEnum):
@@ -46,6 +58,21 @@ CONDEMNABLE: Final = (Verdict.DUE, Verdict.ORDERED, Verdict.GIVEN_UP)
 
 
 @dataclass(frozen=True, slots=True)
+class Sunken:
+    """A sunset whose deadline is over (S4): which records it destroys."""
+
+    ends_at: datetime
+    """What was opened before is meant."""
+    kept: tuple[tuple[datetime, datetime], ...]
+    """What was completed in one of these periods [from, to) is kept; filing periods, never anything personal (S2)."""
+
+    def matches(self) -> sa.ColumnElement[bool]:
+        """Whether a row of `records` is to go."""
+        keeping = [(records.c.completed_at >= begin) & (records.c.completed_at < end) for begin, end in self.kept]
+        return (records.c.opened_at < self.ends_at) & ~sa.func.coalesce(sa.or_(sa.false(), *keeping), sa.false())
+
+
+@dataclass(frozen=True, slots=True)
 class Predicate:
     """The predicate's inputs, time included."""
 
@@ -54,11 +81,15 @@ class Predicate:
     """Civil date in the program's time zone."""
     given_up_before: datetime
     """Records opened earlier than this and never completed are given up."""
+    sunken: tuple[Sunken, ...] = ()
+    """For a sunset: those whose deadline is over."""
 
     def verdict(self) -> sa.ColumnElement[str]:
         """The verdict on a row of `records` joined with `cohorts`."""
         sweep = self.cause is Cause.SWEEP
         due = records.c.due_on <= self.today if sweep else sa.true()
+        if self.cause is Cause.SUNSET:
+            due = sa.or_(sa.false(), *(one.matches() for one in self.sunken))
         alive = records.c.condemned_by.is_(None) & (records.c.spared | cohorts.c.condemned_by.is_(None))
         given_up = records.c.completed_at.is_(None) & (records.c.opened_at < self.given_up_before)
         return sa.case(

@@ -33,7 +33,17 @@ from .ledger import Entry, Mark, read_ledger
 from .manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, Manifest
 from .objects import Bucket
 
-__all__ = ["Condemned", "Found", "HeldBy", "History", "Ordered", "ReachableKeys", "find_records", "read_history"]
+__all__ = [
+    "Condemned",
+    "Found",
+    "HeldBy",
+    "History",
+    "LatchedSunset",
+    "Ordered",
+    "ReachableKeys",
+    "find_records",
+    "read_history",
+]
 
 PACK_LIMIT_BYTES: Final = 4 * 1024**3
 _OF_RECORDS: Final = ("sweep", "scrub", "destroy", "sunset")
@@ -76,6 +86,17 @@ class Ordered:
 
 
 @dataclass(slots=True)
+class LatchedSunset:
+    """A sunset whose outcome has latched, as the ledger tells it (S4)."""
+
+    deadline: str
+    latched_at: datetime
+    facts: dict[str, Any]
+    deferred_at: datetime | None = None
+    deferred: int | None = None
+
+
+@dataclass(slots=True)
 class History:
     """What the ledger tells."""
 
@@ -85,9 +106,14 @@ class History:
     policies: list[tuple[datetime, dict[str, Any]]] = field(default_factory=list)
     """Every version of the policy, with the instant at which it came into force."""
     orders: dict[str, Ordered] = field(default_factory=dict)
+    sunsets: dict[str, LatchedSunset] = field(default_factory=dict)
     destructions: dict[str, Condemned] = field(default_factory=dict)
     holds: dict[str, HeldBy] = field(default_factory=dict)
     revoked_tokens: dict[str, datetime] = field(default_factory=dict)
+    high_water: datetime | None = None
+    """The latest entry that was made while time was trusted (T5)."""
+    suspicion: tuple[datetime, str] | None = None
+    """Since when time is SUSPECT, and why."""
     masters: dict[str, str] = field(default_factory=dict)
     """Masters that were planned and are not known to be destroyed, with their custodians' addresses."""
 
@@ -122,6 +148,7 @@ def read_history(bucket: Bucket, vault_id: bytes) -> History:
 
 def _apply(history: History, entry: Entry) -> None:
     facts = entry.facts
+    _apply_time(history, entry)
     match entry.event:
         case "founded":
             history.founded_at = entry.at
@@ -138,10 +165,31 @@ def _apply(history: History, entry: Entry) -> None:
             history.revoked_tokens[entry.subject] = entry.at
         case "policy adopted":
             history.policies.append((entry.at, facts))
+        case "sunset latched" | "deferral statement":
+            _apply_sunset(history, entry)
         case "order accepted" | "order used" | "order voided":
             _apply_order(history, entry)
         case _:
             _apply_destruction(history, entry)
+
+
+def _apply_time(history: History, entry: Entry) -> None:
+    match entry.event:
+        case "time suspect":
+            history.suspicion = datetime.fromisoformat(entry.facts["since"]), entry.facts["why"]
+        case "time cleared":
+            history.suspicion, history.high_water = None, entry.at
+        case _ if history.suspicion is None:
+            history.high_water = max(entry.at, history.high_water or entry.at)
+
+
+def _apply_sunset(history: History, entry: Entry) -> None:
+    match entry.event:
+        case "sunset latched":
+            history.sunsets[entry.subject] = LatchedSunset(entry.subject, entry.at, entry.facts)
+        case "deferral statement":
+            one = history.sunsets[entry.subject]
+            one.deferred_at, one.deferred = entry.at, entry.facts["count"]
 
 
 def _apply_order(history: History, entry: Entry) -> None:

@@ -25,6 +25,8 @@ from .policies import policy_app
 from .rebuilding import rebuild_command
 from .screen import note
 from .serving import serve
+from .sunsetting import sunset_app
+from .timing import time_app
 from .tokens import access_app
 
 __all__ = ["main"]
@@ -86,10 +88,12 @@ app.add_typer(hold_app, name="hold", rich_help_panel=_KEEPING)
 app.add_typer(order_app, name="order", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_KEEPING)(scrub)
 app.command(rich_help_panel=_KEEPING)(destroy)
+app.add_typer(sunset_app, name="sunset", rich_help_panel=_KEEPING)
 app.add_typer(destruction_app, name="destruction", rich_help_panel=_KEEPING)
 app.add_typer(policy_app, name="policy", rich_help_panel=_KEEPING)
 app.add_typer(custodian_app, name="custodian", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_AFTER)(recover)
+app.add_typer(time_app, name="time", rich_help_panel=_AFTER)
 app.command("rebuild", rich_help_panel=_AFTER)(rebuild_command)
 app.command(rich_help_panel=_AFTER)(demo)
 

@@ -17,7 +17,7 @@ from vault.context import Vault, current_policy
 from vault.destruction import carry_out, recover_destructions
 from vault.errors import NotFoundError
 from vault.fences import Node
-from vault.frozen_lists import Forecast, forecast, forecast_ordered, freeze_ordered, freeze_sweep
+from vault.frozen_lists import Forecast, forecast, forecast_ordered, freeze_ordered, freeze_sunset, freeze_sweep
 from vault.holds import copy_held_keys
 from vault.home import Home, open_vault
 from vault.ids import DestructionId
@@ -26,6 +26,7 @@ from vault.orders import Action
 from vault.reclaim import reclaim, sweep_litter
 from vault.retention import Cause
 from vault.status import destruction_record, destructions, find_destruction, status_of, write_destruction_record
+from vault.sunset.latching import authority_of, tick
 
 from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
@@ -56,6 +57,8 @@ def sweep(
 ) -> None:
     """Destroy the records whose retention date has come and that no hold protects. For every night.
 
+    After the deadline of a sunset it also destroys what that has left, as soon as no hold protects it.
+
     The authority is the standing policy, which its approvers have signed, so nothing is asked. What was observed is
     written down as a destruction record, also when nothing was due.
 
@@ -70,9 +73,14 @@ def sweep(
         if dry_run:
             _show_forecast(seen, as_json=as_json)
             return
+        for sentence in tick(vault):
+            note(sentence)
         with vault.catalogue.read() as tx:
-            version = current_policy(tx).version
+            version, sunset = current_policy(tx).version, authority_of(tx)
         _destroy(vault, where, Cause.SWEEP, freeze_sweep(vault), no_reclaim, as_json)
+        if sunset is not None and forecast(vault, Cause.SUNSET).would_die:
+            # S4: what has latched needs nobody's order; only a hold keeps a record from it.
+            _destroy(vault, where, Cause.SUNSET, freeze_sunset(vault, sunset), no_reclaim, as_json)
         with carrying_out():
             renewed = renew_masters(vault, f"standing policy version {version}")
         for one in renewed:

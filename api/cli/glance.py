@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vault.alarms import alarms_of, spoken_alarms
 from vault.frozen_lists import forecast
 from vault.home import open_vault
 from vault.retention import Cause
@@ -32,15 +33,18 @@ def status(
 ) -> None:
     """Show the vault at a glance: what it keeps, what is due, what is unfinished.
 
-    With --check the exit code is 11 when records are due and not held, when a destruction is unfinished or destroyed
-    fewer records than were approved, or when space of destroyed records was not reclaimed; otherwise it is 0.
+    With --check the exit code is 11 when records are due or overdue and not held, when time is suspect or a deadline
+    in danger, when a destruction is unfinished or destroyed fewer records than were approved, or when space of
+    destroyed records was not reclaimed; otherwise it is 0.
     """
     with open_vault(load_settings(home=home).home_folder) as vault:
         seen = status_of(vault)
         to_sweep = sum(forecast(vault, Cause.SWEEP).would_die.values())
-    attention = _attention(seen, to_sweep)
+        alarms = alarms_of(vault)
+    attention = [*spoken_alarms(alarms), *_attention(seen, to_sweep)]
     if as_json:
-        print_json({**asdict(seen), "locked": locked_facts(seen.locked), "to_sweep": to_sweep, "attention": attention})
+        report = {**asdict(seen), "locked": locked_facts(seen.locked), "to_sweep": to_sweep}
+        print_json({**report, "alarms": asdict(alarms), "attention": attention})
     else:
         _show(seen, to_sweep)
         for sentence in attention:

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from vault.destruction import recover_destructions, require_newest_keys
-from vault.errors import BusyError, DestructionRefusedError, OldCatalogueError
+from vault.errors import BusyError, DestructionRefusedError, OldCatalogueError, TimeSuspectError
 from vault.fences import Node
 from vault.hardening import harden
 from vault.holds import copy_held_keys
@@ -25,6 +25,7 @@ from vault.home import Home, open_vault
 from vault.processes import Process
 from vault.replacement import can_replace_unasked, replace_catalogue
 from vault.servings import begin_serving, settle_filings
+from vault.sunset.latching import tick
 
 from .exits import KNOWN_ERRORS, ExitCode, code_of
 from .screen import note
@@ -70,6 +71,12 @@ def _put_in_order(home: Path, endpoint: str | None, serving: str) -> None:
                 note(f"Undone: destruction {one} was cut off before it had destroyed anything.")
             for one in found.finished:
                 note(f"Finished: destruction {one} was cut off.")
+        try:
+            # S7: the first start after a deadline says what was missed.
+            for sentence in tick(vault):
+                note(sentence)
+        except TimeSuspectError as suspect:
+            note(str(suspect))
         if copied := copy_held_keys(vault):
             note(f"{copied} keys of held records copied.")
         begin_serving(vault, serving, Process.of(os.getppid()))

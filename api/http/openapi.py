@@ -27,6 +27,7 @@ from vault.errors import (
     NotFoundError,
     RecordClosedError,
     RecordIncompleteError,
+    SealedOffError,
     TooManyDocumentsError,
     UnsupportedTypeError,
 )
@@ -328,7 +329,9 @@ VIEW: Final[dict[str, Any]] = _PLAIN | {
                 "documents": [{"name": "passport.jpg", "media_type": "image/jpeg", "size": 410536}],
             },
         ),
-        **_refusals(*_EVERYWHERE, PurposeError, NotFoundError, DestroyedError, CatalogueFullError, DamagedError),
+        **_refusals(
+            *_EVERYWHERE, PurposeError, NotFoundError, DestroyedError, SealedOffError, CatalogueFullError, DamagedError
+        ),
     },
     "openapi_extra": {"security": _SECURED, "parameters": [_RECORD, _PURPOSE]},
 }
@@ -352,7 +355,9 @@ GET: Final[dict[str, Any]] = _PLAIN | {
                 }
             },
         },
-        **_refusals(*_EVERYWHERE, PurposeError, NotFoundError, DestroyedError, CatalogueFullError, DamagedError),
+        **_refusals(
+            *_EVERYWHERE, PurposeError, NotFoundError, DestroyedError, SealedOffError, CatalogueFullError, DamagedError
+        ),
     },
     "openapi_extra": {"security": _SECURED, "parameters": [_RECORD, _NAME, _PURPOSE]},
 }

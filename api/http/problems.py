@@ -33,6 +33,7 @@ from vault.errors import (
     RecordClosedError,
     RecordIncompleteError,
     SealBrokenError,
+    SealedOffError,
     TooManyDocumentsError,
     UnsupportedTypeError,
 )
@@ -158,6 +159,7 @@ PROBLEMS: Final[Mapping[type[Exception], Kind]] = {
         "This record was destroyed",
         "Nobody can read it or add to it any more. `destruction_id` names the destruction.",
     ),
+    SealedOffError: Kind("sealed-off", 423, "This record is sealed off"),
     IdempotencyConflictError: Kind("idempotency-conflict", 409, "The Idempotency-Key was used for another request"),
     RecordClosedError: Kind("record-complete", 409, "The record is complete"),
     RecordIncompleteError: Kind("record-without-document", 409, "The record has no document"),

@@ -224,7 +224,9 @@ def test_status_tells_what_is_overdue(operator: Operator) -> None:
     seen = operator.run("status", "--check", "--json")
     assert seen.code == 11
     assert (seen.data["to_sweep"], seen.data["held"], seen.data["records"]) == (1, 1, {"retained": 2})
-    assert len(seen.data["attention"]) == 1
+    # Three years old: past the end of its quarter, and past the last day that the policy leaves (P1).
+    overdue = seen.data["alarms"]["overdue"]
+    assert (overdue["past_quarter"], overdue["past_limit"], len(seen.data["attention"])) == (1, 1, 3)
     calm = operator.run("status")
     assert calm.code == 0
     assert "run `shredvault sweep`" in calm.err

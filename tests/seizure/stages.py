@@ -23,6 +23,7 @@ from vault.clock import SimulatedClock
 from vault.context import Vault
 from vault.custody import Custody
 from vault.home import Founding, found_catalogue
+from vault.trusted_time import simulated_sources
 
 UNWRAP_ALL = """
 import json, sys
@@ -60,6 +61,7 @@ def _vault(folder: Path, vault_id: bytes, like: Vault, custodian: WatchedCustodi
         like.clock,
         lock_file=folder / "home" / "destruction.lock",
         settle=lambda: None,
+        time=like.time,
     )
 
 
@@ -149,6 +151,7 @@ def set_stage(
         clock,
         lock_file=home / "destruction.lock",
         settle=lambda: None,
+        time=simulated_sources(clock),
     )
     founding = founded_by(Founding(home, "-", folder, "-", "-", uri, "America/New_York", 24))
     assert found_catalogue(vault, watched, founding)

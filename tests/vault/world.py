@@ -33,6 +33,7 @@ from vault.keyring import custodian_of
 from vault.objects import Bucket
 from vault.retention import Cause
 from vault.retrieval import read_document, read_record
+from vault.trusted_time import simulated_sources
 from vault.uploads import Filed, begin_upload
 
 START = datetime(2026, 1, 5, 15, tzinfo=UTC)
@@ -212,6 +213,7 @@ def open_world_vault(folder: Path, vault_id: bytes, bucket: Bucket, clock: Simul
         clock,
         lock_file=home / "destruction.lock",
         settle=lambda: None,
+        time=simulated_sources(clock),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -41,6 +42,9 @@ class Database(Protocol):
 
     def incarnation(self) -> str:
         """See `Catalogue.incarnation`."""
+
+    def now(self) -> datetime | None:
+        """See `Catalogue.now`."""
 
     def translated(self, error: sa.exc.DBAPIError) -> VaultError | None:
         """What an error of this database means, or None when it is a mistake of ours."""
@@ -124,6 +128,17 @@ class Catalogue:
         """
         with self._wall():
             return self._database.incarnation()
+
+    def now(self) -> datetime | None:
+        """What the database's own clock says; None where it has none.
+
+        SQLite runs in this process and would only repeat this machine's clock.
+
+        Raises:
+            CatalogueError: the database cannot be used now.
+        """
+        with self._wall():
+            return self._database.now()
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,4 +1,4 @@
-"""The tables of the law: orders that were accepted, and the lists that await them. See `vault.orders`."""
+"""The tables of the law: marks of time, orders that were accepted, and the lists that await them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,23 @@ import sqlalchemy as sa
 
 from .schema import Instant, metadata
 
-__all__ = ["list_slots", "lists", "orders"]
+__all__ = ["list_slots", "lists", "orders", "sunsets", "time_marks"]
+
+# What is remembered of the clocks (T5). See `vault.trusted_time`.
+time_marks = sa.Table(
+    "time_marks",
+    metadata,
+    sa.Column("only", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("high_water", Instant, nullable=False),
+    sa.Column("seen_at", Instant, nullable=False),
+    sa.Column("boot", sa.String(40), nullable=False),
+    # Microseconds since that boot.
+    sa.Column("steady", sa.BigInteger, nullable=False),
+    sa.Column("suspect_since", Instant),
+    sa.Column("why", sa.String(200)),
+    sa.CheckConstraint('"only" = 1', name="one_time"),
+    sa.CheckConstraint("(suspect_since IS NULL) = (why IS NULL)", name="suspect_for_a_reason"),
+)
 
 orders = sa.Table(
     "orders",
@@ -27,6 +43,28 @@ orders = sa.Table(
     sa.CheckConstraint("(used_at IS NULL) = (used_by IS NULL)", name="used_by_something"),
     sa.CheckConstraint("used_at IS NULL OR void_reason IS NULL", name="void_is_unused"),
     sa.CheckConstraint("effective_at < expires_at", name="effective_before_expired"),
+)
+
+# The deadlines there were, and what became of each (S4). See `vault.sunset`.
+sunsets = sa.Table(
+    "sunsets",
+    metadata,
+    sa.Column("deadline", sa.Date, primary_key=True),
+    # The end of that day in the program's time zone: what was opened before is meant.
+    sa.Column("ends_at", Instant, nullable=False),
+    # The last notice that was given, in days before (S6).
+    sa.Column("notified", sa.Integer),
+    sa.Column("latched_at", Instant),
+    sa.Column("outcome", sa.String(20)),
+    sa.Column("order_id", sa.String(26), sa.ForeignKey("orders.id")),
+    # Filing periods that are kept, as instants [from, to), and until when.
+    sa.Column("kept", sa.JSON),
+    sa.Column("kept_until", Instant),
+    # The last deferral statement (S5), and how many were held then.
+    sa.Column("deferred_at", Instant),
+    sa.Column("deferred", sa.Integer),
+    sa.CheckConstraint("(latched_at IS NULL) = (outcome IS NULL)", name="latched_with_outcome"),
+    sa.CheckConstraint("latched_at IS NULL OR latched_at >= ends_at", name="not_latched_early"),
 )
 
 # Lists that await an order, as one bitmap of slots for each cohort.

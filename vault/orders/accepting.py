@@ -21,6 +21,7 @@ from vault.errors import NotFoundError, OrderRefusedError
 from vault.ids import OrderId
 from vault.ledger import publish
 from vault.policy import Policy
+from vault.sunset.schedule import DECISIONS, require_decision
 
 from .actions import QUORUMS, Action, missing_places, spoken
 from .lists import require_list
@@ -150,6 +151,10 @@ def require_scope(tx: Transaction, order: Order, now: datetime) -> None:
     """
     if order.action in (Action.SCRUB, Action.DESTROY):
         require_list(tx, order, now)
+    elif order.action in DECISIONS:
+        # S2: a decision may be recorded while everything is held, and replaced until the cut-off.
+        policy = current_policy(tx)
+        require_decision(policy.sunset, policy.zone, order.action, order.scope, now)
     elif order.action is Action.ADOPT_POLICY and order.scope["version"] != current_policy(tx).version + 1:
         message = f"The order is for version {order.scope['version']} of the policy, which is not the next one."
         raise OrderRefusedError(message)

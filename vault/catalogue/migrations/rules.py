@@ -57,7 +57,7 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
         Forbid(f"{table}_stay", "DELETE", table, "", f"{table} are never deleted")
         for table in (
             *("records", "cohorts", "destructions", "journal", "hold_records", "holds", "reads"),
-            *("policies", "orders", "lists", "list_slots"),
+            *("policies", "orders", "lists", "list_slots", "time_marks", "sunsets"),
         )
     ),
     Forbid("journal_is_append_only", "UPDATE", "journal", "", "the journal is append-only"),
@@ -87,6 +87,22 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
         "OR NEW.body <> OLD.body OR NEW.policy_version <> OLD.policy_version OR NEW.accepted_at <> OLD.accepted_at "
         "OR NEW.effective_at <> OLD.effective_at OR NEW.expires_at <> OLD.expires_at",
         "an order is used once, and stays as it was accepted",
+    ),
+    # T5: trusted time only goes back where two persons clear a suspicion.
+    Forbid(
+        "trusted_time_goes_forward",
+        "UPDATE OF high_water",
+        "time_marks",
+        "NEW.high_water < OLD.high_water AND (OLD.suspect_since IS NULL OR NEW.suspect_since IS NOT NULL)",
+        "trusted time does not go back",
+    ),
+    # S4: what has latched stays as it is.
+    Forbid(
+        "sunsets_latch_once",
+        "UPDATE OF deadline, ends_at, latched_at, outcome, order_id, kept, kept_until",
+        "sunsets",
+        "OLD.latched_at IS NOT NULL",
+        "the outcome of a sunset stays",
     ),
     Forbid("reads_are_append_only", "UPDATE", "reads", "", "reads are append-only"),
     Forbid(

@@ -25,6 +25,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_access_tokens")),
     )
     op.create_table(
+        "time_marks",
+        sa.Column("only", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("high_water", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("boot", sa.String(length=40), nullable=False),
+        sa.Column("steady", sa.BigInteger(), nullable=False),
+        sa.Column("suspect_since", sa.BigInteger(), nullable=True),
+        sa.Column("why", sa.String(length=200), nullable=True),
+        sa.CheckConstraint('"only" = 1', name=op.f("ck_time_marks_one_time")),
+        sa.CheckConstraint("(suspect_since IS NULL) = (why IS NULL)", name=op.f("ck_time_marks_suspect_for_a_reason")),
+        sa.PrimaryKeyConstraint("only", name=op.f("pk_time_marks")),
+    )
+    op.create_table(
         "holds",
         sa.Column("id", sa.String(length=26), nullable=False),
         sa.Column("docket", sa.String(length=60), nullable=False),
@@ -115,6 +128,23 @@ def upgrade() -> None:
         sa.CheckConstraint("effective_at < expires_at", name=op.f("ck_orders_effective_before_expired")),
         sa.ForeignKeyConstraint(["policy_version"], ["policies.version"], name=op.f("fk_orders_policy_version")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
+    )
+    op.create_table(
+        "sunsets",
+        sa.Column("deadline", sa.Date(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("notified", sa.Integer(), nullable=True),
+        sa.Column("latched_at", sa.BigInteger(), nullable=True),
+        sa.Column("outcome", sa.String(length=20), nullable=True),
+        sa.Column("order_id", sa.String(length=26), nullable=True),
+        sa.Column("kept", sa.JSON(), nullable=True),
+        sa.Column("kept_until", sa.BigInteger(), nullable=True),
+        sa.Column("deferred_at", sa.BigInteger(), nullable=True),
+        sa.Column("deferred", sa.Integer(), nullable=True),
+        sa.CheckConstraint("(latched_at IS NULL) = (outcome IS NULL)", name=op.f("ck_sunsets_latched_with_outcome")),
+        sa.CheckConstraint("latched_at IS NULL OR latched_at >= ends_at", name=op.f("ck_sunsets_not_latched_early")),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_sunsets_order_id")),
+        sa.PrimaryKeyConstraint("deadline", name=op.f("pk_sunsets")),
     )
     op.create_table(
         "lists",
