@@ -1,8 +1,8 @@
 """By what authority something is destroyed, asked again in the transaction that condemns it.
 
 A sweep, and what a sunset has left, stand under the policy, which carries its approvals; whatever else destroys
-records, under one order, which is used up in the same transaction. Between the freezing of a list and this the policy may have changed and the order
-may have been taken back: then nothing dies.
+records, under one order, which is used up in the same transaction. Between the freezing of a list and this the policy
+may have changed and the order may have been taken back: then nothing dies.
 """
 
 from __future__ import annotations

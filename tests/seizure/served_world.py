@@ -20,7 +20,7 @@ import httpx2
 
 from tests.cli.conftest import Operator, Outcome, environment_for
 from tests.cli.forked import REPOSITORY, Forker
-from tests.fences.service import WAIT_SECONDS, Service
+from tests.fences.service import START_SECONDS, Service
 from tests.people import written_policy
 from tests.seizure.conductor import Conductor, Heard
 from tests.seizure.faults import FAULTS
@@ -97,7 +97,7 @@ class ServedWorld(World):
     def _ask(self, method: str, path: str, role: Role, **more: Any) -> httpx2.Response:
         token = self.service.center if role is Role.CENTER else self.service.reviewer
         headers = {**more.pop("headers", {}), "Authorization": f"Bearer {token}"}
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 answer = self.callers.request(method, self.service.url + path, headers=headers, **more)
@@ -238,7 +238,7 @@ def found_served_world(
     service.until_complete()
     files = Files(operator.home / CATALOGUE)
     database = Home.at(operator.home).database
-    callers = closing.enter_context(httpx2.Client(trust_env=False, timeout=WAIT_SECONDS))
+    callers = closing.enter_context(httpx2.Client(trust_env=False, timeout=START_SECONDS))
     world = ServedWorld(
         folder / "world",
         vault,
