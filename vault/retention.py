@@ -2,7 +2,8 @@
 
 It is SQL, evaluated on the state of the transaction that asks; nothing else in the vault decides it. What
 must be true of a condemned record: it is on the frozen list; it is due, or ordered, or was never completed
-and has been given up; and no hold that is in force names it.
+and has been given up; and no hold that is in force matches it. Holds are evaluated here, in the transaction that asks,
+never by a periodic job (H8).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from .catalogue import Transaction
-from .catalogue.schema import cohorts, hold_records, holds, records
+from .catalogue.holding import is_held
+from .catalogue.schema import cohorts, records
 
 __all__ = ["CONDEMNABLE", "Cause", "Predicate", "count_verdicts", "judge", "not_eligible"]
 
@@ -35,7 +37,8 @@ class Verdict(StrEnum):
     ORDERED = "ordered"
     GIVEN_UP = "given up"
     HELD = "held"
-    NOT_DUE = "not due"
+    NOT_ELIGIBLE = "not eligible"
+    """Not due, or held by sealed holds only: nobody may tell the one from the other (H11)."""
     RECEIVING = "receiving"
     GONE = "gone"
 
@@ -61,11 +64,12 @@ class Predicate:
         given_up = records.c.completed_at.is_(None) & (records.c.opened_at < self.given_up_before)
         return sa.case(
             (~alive, Verdict.GONE.value),
-            (_is_held(), Verdict.HELD.value),
+            (is_held(openly=True), Verdict.HELD.value),
+            (is_held(), Verdict.NOT_ELIGIBLE.value),
             (given_up, Verdict.GIVEN_UP.value),
             (records.c.completed_at.is_(None), Verdict.RECEIVING.value),
             (due, Verdict.DUE.value if sweep else Verdict.ORDERED.value),
-            else_=Verdict.NOT_DUE.value,
+            else_=Verdict.NOT_ELIGIBLE.value,
         )
 
     def candidates(self) -> sa.ColumnElement[bool]:
@@ -76,15 +80,6 @@ class Predicate:
             records.c.completed_at.is_(None) & ~records.c.reclaimed & (records.c.opened_at < self.given_up_before)
         )
         return (records.c.due_on <= self.today) | given_up
-
-
-def _is_held() -> sa.ColumnElement[bool]:
-    return sa.exists(
-        sa.select(sa.literal(1))
-        .select_from(hold_records)
-        .join(holds, holds.c.id == hold_records.c.hold_id)
-        .where(hold_records.c.record_id == records.c.id, holds.c.released_at.is_(None))
-    )
 
 
 def _rows(*columns: Any) -> sa.Select[Any]:

@@ -18,7 +18,7 @@ from vault.destruction import carry_out, recover_destructions
 from vault.errors import NotFoundError
 from vault.fences import Node
 from vault.frozen_lists import Forecast, forecast, freeze
-from vault.holds import copy_held_keys
+from vault.holds import copy_held_keys, finish_endings
 from vault.home import Home, open_vault
 from vault.moving import renew_masters
 from vault.reclaim import reclaim, sweep_litter
@@ -37,7 +37,7 @@ _WHY = {
     "ordered": "not held",
     "given up": "was opened and never completed",
     "held": "a hold protects it",
-    "not due": "its retention date has not come",
+    "not eligible": "it may not be destroyed now",
     "receiving": "documents are still coming in",
 }
 
@@ -67,6 +67,7 @@ def sweep(
         if dry_run:
             _show_forecast(seen, as_json=as_json)
             return
+        _follow_holds(vault, where)
         with vault.catalogue.read() as tx:
             version = current_policy(tx).version
         authority = f"standing policy version {version}"
@@ -76,6 +77,16 @@ def sweep(
         for one in renewed:
             write_destruction_record(where.destructions, one)
             note(f"The master key of the {one.tree} tree was about to end; it was replaced.")
+
+
+def _follow_holds(vault: Vault, where: Home) -> None:
+    """What holds need of every night: tails that are over end, and new captures get their copies."""
+    with carrying_out():
+        ended = finish_endings(vault)
+    for one in ended:
+        write_destruction_record(where.destructions, one)
+        note(f"Hold {one.hold_id}: its tail is over; what only it protected falls under the old due dates again.")
+    copy_held_keys(vault)
 
 
 @described

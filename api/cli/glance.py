@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vault.frozen_lists import forecast
+from vault.holds import attention as attention_of_holds
 from vault.home import open_vault
 from vault.retention import Cause
 from vault.status import Status, locked_facts, status_of
@@ -32,13 +33,14 @@ def status(
 ) -> None:
     """Show the vault at a glance: what it keeps, what is due, what is unfinished.
 
-    With --check the exit code is 11 when records are due and not held, when a destruction is unfinished, or when
-    space of destroyed records was not reclaimed; otherwise it is 0.
+    With --check the exit code is 11 when records are due and not held, when a destruction is unfinished, when
+    space of destroyed records was not reclaimed, or when a hold is past its end or its review; otherwise it is 0.
     """
     with open_vault(load_settings(home=home).home_folder) as vault:
         seen = status_of(vault)
         to_sweep = sum(forecast(vault, Cause.SWEEP).would_die.values())
-    attention = _attention(seen, to_sweep)
+        of_holds = attention_of_holds(vault)
+    attention = [*_attention(seen, to_sweep), *of_holds]
     if as_json:
         print_json({**asdict(seen), "locked": locked_facts(seen.locked), "to_sweep": to_sweep, "attention": attention})
     else:
