@@ -1,14 +1,9 @@
-from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from tests.cli.conftest import Operator
-from tests.people import APPROVERS, key_of, staffed
-from tests.vault.holding import release_order
-from vault.context import current_policy
+from tests.vault.holding import adopt, release_order
 from vault.home import open_vault
-from vault.ids import OrderId, new_id
-from vault.orders import Action, Order, accept_order, adopt_policy
 
 UNKNOWN = "0" * 26
 GROUND = ("--kind", "court-order", "--authority", "Supreme Court")
@@ -59,16 +54,7 @@ def staff(operator: Operator) -> None:
     """Put a policy in force in which the people of these tests stand, with a key of counsel's."""
     seal = operator.run("hold", "keygen", "--out", str(operator.folder / "counsel.key")).out.strip()
     with open_vault(operator.home) as vault:
-        with vault.catalogue.read() as tx:
-            policy = replace(staffed(current_policy(tx)), version=2, counsel_seal=seal)
-        scope = {"policy_sha256": policy.sha256, "version": 2}
-        now = vault.clock.now().replace(microsecond=0)
-        nonce, life = OrderId(new_id()), timedelta(days=1)
-        who = vault.vault_id.hex()
-        order = Order(nonce, who, Action.ADOPT_POLICY, scope, "People", "Charter", now, now + life, 0)
-        body = order.encode()
-        accepted = accept_order(vault, body, [key_of(name).sign(body) for name in APPROVERS], document=policy.encode())
-        adopt_policy(vault, accepted.id, policy.encode())
+        adopt(vault, counsel_seal=seal)
 
 
 def test_a_hold_on_the_program_protects_until_an_order_of_two_people_is_carried_out(operator: Operator) -> None:
@@ -110,7 +96,7 @@ def test_a_sealed_hold_is_in_no_list_but_for_whoever_has_counsels_key(operator: 
     assert operator.run("hold", "answer", due, "--json").data["answers"] == {due: "in the vault"}
     for words in (("status",), ("hold", "list", "--all"), ("sweep", "--dry-run")):
         seen = operator.run(*words)
-        assert not any(told in seen.out + seen.err for told in ("16-cv-1", "Supreme", "grand jury", "held", hold))
+        assert not any(told in seen.out + seen.err for told in ("16-cv-1", "Supreme", "grand jury", "1 holds", hold))
     key = operator.folder / "counsel.key"
     (line,) = operator.run("hold", "list", "--key", str(key), "--json").data
     assert (line["id"], line["docket"], line["reason"]) == (hold, "16-cv-1", "grand jury")

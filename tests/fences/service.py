@@ -31,6 +31,7 @@ from vault.keyring import custodian_of
 WAIT_SECONDS = 40.0
 PDF_HEAD, PDF_END = b"%PDF-1.7\n", b"\n%%EOF\n"
 MIB = 1024 * 1024
+AUDIT = ("--kind", "audit", "--authority", "Comptroller", "--docket", "1")
 
 
 def eventually(holds: Callable[[], bool], what: str) -> None:
