@@ -17,8 +17,9 @@ from keystore import KeyGraphError, Tree
 
 from .authority import claim_authority
 from .catalogue import Transaction, keys
-from .catalogue.destructions import Destruction, condemn, held_slots, load_list, update
-from .catalogue.schema import cohorts, hold_records, holds
+from .catalogue.destructions import Destruction, condemn, load_list, update
+from .catalogue.holding import end_parts, held_slots
+from .catalogue.schema import cohorts
 from .context import Vault, note
 from .errors import BusyError
 from .frozen_lists import MOVE, pack_slots, predicate_at
@@ -105,7 +106,8 @@ def _spared(tx: Transaction, vault: Vault, destruction: Destruction, among: Mapp
         test = predicate_at(tx, Cause(destruction.kind), vault.clock.now())
         pairs = not_eligible(tx, test, among.keys())
     else:
-        pairs = [pair for pair in held_slots(tx, but_not=destruction.hold_id) if pair[0] in among]
+        ending = (destruction.hold_id, destruction.frozen_at)
+        pairs = [pair for pair in held_slots(tx, but_not=ending) if pair[0] in among]
         _require_active_copies(tx, among)
     for cohort, slot in pairs:
         spared[cohort] = spared.get(cohort, 0) | 1 << slot
@@ -154,8 +156,7 @@ def _condemn(
             _require_no_held_copies(tx, plan)
             condemn(tx, destruction.id, plan.condemned, plan.survivors)
         elif destruction.hold_id is not None:
-            _require_whole_hold(tx, destruction)
-            tx.execute(sa.update(holds).where(holds.c.id == destruction.hold_id).values(released_at=now))
+            end_parts(tx, destruction.hold_id, destruction.frozen_at, now)
         update(
             tx,
             destruction.id,
@@ -187,14 +188,6 @@ def _require_no_held_copies(tx: Transaction, plan: Plan) -> None:
         if plan.condemned[cohort] & int.from_bytes(live, "little"):
             message = f"A condemned record of cohort {cohort} still has its key in the held tree."
             raise KeyGraphError(message)
-
-
-def _require_whole_hold(tx: Transaction, destruction: Destruction) -> None:
-    """A record that was added to the hold after the list was frozen must not lose it with the others."""
-    count = sa.select(sa.func.count()).where(hold_records.c.hold_id == destruction.hold_id)
-    if tx.execute(count).scalar_one() != destruction.listed:
-        message = "Records were added to the hold while it was being released; it stays in force."
-        raise KeyGraphError(message)
 
 
 def _same_verdicts(

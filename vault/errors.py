@@ -29,6 +29,7 @@ __all__ = [
     "DocumentTooLargeError",
     "DocumentTruncatedError",
     "EmptyDocumentError",
+    "HoldRefusedError",
     "HomeError",
     "IdempotencyConflictError",
     "KeyGraphError",
@@ -88,6 +89,10 @@ class SignaturesUnavailableError(VaultError):
 
     def __init__(self) -> None:
         super().__init__("Signatures cannot be verified: ssh-keygen does not run here. Install openssh-client.")
+
+
+class HoldRefusedError(VaultError):
+    """A hold cannot be placed or changed like that; it is as it was."""
 
 
 class HomeError(VaultError):

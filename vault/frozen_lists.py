@@ -163,12 +163,15 @@ def freeze_ordered(vault: Vault, order_id: str) -> DestructionId:
 
 
 def freeze_release(
-    vault: Vault, hold_id: HoldId, authority: str, listed: Sequence[tuple[str, int, int]]
+    vault: Vault, hold_id: HoldId, authority: str, listed: Sequence[tuple[str, int, int]], now: datetime
 ) -> DestructionId:
-    """Step 0 for the release of a hold: the held copies of these records' keys are to die, not the records."""
+    """Step 0 for the end of a hold's parts: the held copies of these records' keys are to die, not the records.
+
+    The parts that end are those that were to end by `now`.
+    """
     # Revision -1 matches nothing: who else holds these records is asked again in any case.
     revisions = {cohort: -1 for _, cohort, _ in listed}
-    return _freeze(vault, "release", Tree.HELD, authority, listed, revisions, {}, vault.clock.now(), hold_id=hold_id)
+    return _freeze(vault, "release", Tree.HELD, authority, listed, revisions, {}, now, hold_id=hold_id)
 
 
 def freeze_move(vault: Vault, tree: Tree, custodian: str, authority: str) -> DestructionId:

@@ -44,8 +44,6 @@ from .catalogue.schema import (
     access_tokens,
     cohorts,
     documents,
-    hold_records,
-    holds,
     journal,
     records,
     trees,
@@ -54,6 +52,7 @@ from .catalogue.schema import (
 from .clock import civil_date
 from .context import Vault, note
 from .errors import DamagedError, DestructionRefusedError
+from .holds.history import store_hold, store_scopes
 from .ids import DocumentId, RecordId
 from .ledger import publish
 from .manifests import Manifest
@@ -131,7 +130,7 @@ def rebuild(
         staged = {tree: _stage(vault, tree, rebuild_id, custodian_uris[0], reachable, found, held) for tree in Tree}
         now = vault.clock.now()
         with vault.catalogue.write() as tx:
-            _fill(tx, vault, history, reachable, found, held, staged, tokens, custodian_uris[0], now)
+            _fill(tx, vault, history, reachable, found, staged, tokens, custodian_uris[0], now)
             facts = {
                 "custodian": custodian_uris[0],
                 "masters": [one.root.master for one in staged.values()],
@@ -165,7 +164,8 @@ def _require_no_death(
 
 
 def _held(history: History, found: Found) -> set[RecordId]:
-    named = {record for hold in history.holds.values() if hold.released_at is None for record in hold.records}
+    """The living that some hold names. Whom a rule matches is copied by the next start, as new captures are."""
+    named = {record for hold in history.holds.values() for record in hold.named}
     return {manifest.record for manifest, _ in found.living if manifest.record in named}
 
 
@@ -228,7 +228,6 @@ def _fill(
     history: History,
     reachable: ReachableKeys,
     found: Found,
-    held: set[RecordId],
     staged: Mapping[Tree, StagedTree],
     tokens: Sequence[Mapping[str, Any]],
     custodian_uri: str,
@@ -266,8 +265,12 @@ def _fill(
             keys.plan_master(tx, master, Tree(master.partition("-")[0]), 0, uri, now)
     _fill_tokens(tx, history, tokens)
     _fill_records(tx, history, found, {str(row["id"]) for row in tokens}, now)
-    _fill_holds(tx, history, held, {m.record: m.cohort for m, _ in found.living})
+    cohort_of: dict[str, int] = {manifest.record: manifest.cohort for manifest, _ in found.living}
+    for hold in history.holds.values():
+        store_hold(tx, hold, cohort_of)
     _fill_destructions(tx, history, found)
+    for hold in history.holds.values():
+        store_scopes(tx, hold)
     tx.execute(sa.update(cohorts).values(closed_at=now))
 
 
@@ -356,18 +359,6 @@ def _due_on(manifest: Manifest, policies: Sequence[Policy]) -> date:
 
 def _vault_id(tx: Transaction) -> bytes:
     return bytes(tx.execute(sa.select(vaults.c.vault_id)).scalar_one())
-
-
-def _fill_holds(tx: Transaction, history: History, held: set[RecordId], cohort_of: Mapping[RecordId, int]) -> None:
-    for hold_id, hold in history.holds.items():
-        tx.execute(sa.insert(holds).values(id=hold_id, docket=hold.docket, placed_at=hold.placed_at))
-        for record in dict.fromkeys(hold.records):
-            record_id = RecordId(record)
-            if record_id in held or (hold.released_at is not None and record_id in cohort_of):
-                row = {"hold_id": hold_id, "record_id": record_id, "cohort_id": cohort_of[record_id]}
-                tx.execute(sa.insert(hold_records).values(row))
-        if hold.released_at is not None:
-            tx.execute(sa.update(holds).where(holds.c.id == hold_id).values(released_at=hold.released_at))
 
 
 def _fill_destructions(tx: Transaction, history: History, found: Found) -> None:

@@ -2,7 +2,8 @@
 
 It is SQL, evaluated on the state of the transaction that asks; nothing else in the vault decides it. What
 must be true of a condemned record: it is on the frozen list; it is due, or ordered, or was never completed
-and has been given up; and no hold that is in force names it.
+and has been given up; and no hold that is in force matches it. Holds are evaluated here, in the transaction that asks,
+never by a periodic job (H8).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from .catalogue import Transaction
-from .catalogue.schema import cohorts, hold_records, holds, records
+from .catalogue.holding import is_held
+from .catalogue.schema import cohorts, records
 
 __all__ = [
     "CONDEMNABLE",
@@ -24,6 +26,7 @@ __all__ = [
     "Predicate",
     "Sunken",
     "Verdict",
+    "count_spared",
     "count_verdicts",
     "judge",
     "judge_named",
@@ -49,7 +52,8 @@ class Verdict(StrEnum):
     ORDERED = "ordered"
     GIVEN_UP = "given up"
     HELD = "held"
-    NOT_DUE = "not due"
+    NOT_ELIGIBLE = "not eligible"
+    """Not due, or held by sealed holds only: nobody may tell the one from the other (H11)."""
     RECEIVING = "receiving"
     GONE = "gone"
 
@@ -90,16 +94,21 @@ class Predicate:
         due = records.c.due_on <= self.today if sweep else sa.true()
         if self.cause is Cause.SUNSET:
             due = sa.or_(sa.false(), *(one.matches() for one in self.sunken))
-        alive = records.c.condemned_by.is_(None) & (records.c.spared | cohorts.c.condemned_by.is_(None))
         given_up = records.c.completed_at.is_(None) & (records.c.opened_at < self.given_up_before)
         return sa.case(
-            (~alive, Verdict.GONE.value),
-            (_is_held(), Verdict.HELD.value),
+            (~_is_alive(), Verdict.GONE.value),
+            (is_held(openly=True), Verdict.HELD.value),
+            (is_held(), Verdict.NOT_ELIGIBLE.value),
             (given_up, Verdict.GIVEN_UP.value),
             (records.c.completed_at.is_(None), Verdict.RECEIVING.value),
             (due, Verdict.DUE.value if sweep else Verdict.ORDERED.value),
-            else_=Verdict.NOT_DUE.value,
+            else_=Verdict.NOT_ELIGIBLE.value,
         )
+
+    def spared(self) -> sa.ColumnElement[bool]:
+        """Whether a row of `records` joined with `cohorts` lives because it is held, openly or under seal, alone."""
+        matched = sa.or_(sa.false(), *(one.matches() for one in self.sunken))
+        return _is_alive() & matched & is_held()
 
     def candidates(self) -> sa.ColumnElement[bool]:
         """A necessary condition that an index answers."""
@@ -111,13 +120,8 @@ class Predicate:
         return (records.c.due_on <= self.today) | given_up
 
 
-def _is_held() -> sa.ColumnElement[bool]:
-    return sa.exists(
-        sa.select(sa.literal(1))
-        .select_from(hold_records)
-        .join(holds, holds.c.id == hold_records.c.hold_id)
-        .where(hold_records.c.record_id == records.c.id, holds.c.released_at.is_(None))
-    )
+def _is_alive() -> sa.ColumnElement[bool]:
+    return records.c.condemned_by.is_(None) & (records.c.spared | cohorts.c.condemned_by.is_(None))
 
 
 def _rows(*columns: Any) -> sa.Select[Any]:
@@ -157,3 +161,8 @@ def count_verdicts(tx: Transaction, predicate: Predicate) -> dict[str, int]:
     verdict = predicate.verdict().label("verdict")
     rows = tx.execute(_rows(verdict, sa.func.count()).group_by(verdict))
     return {str(name): int(count) for name, count in rows if name != Verdict.GONE}
+
+
+def count_spared(tx: Transaction, predicate: Predicate) -> int:
+    """How many records a sunset would destroy if no hold protected them."""
+    return int(tx.execute(_rows(sa.func.count()).where(predicate.spared())).scalar_one())

@@ -28,6 +28,7 @@ from keystore import (
 from . import mirror
 from .errors import DamagedError
 from .frozen_lists import unpack_slots
+from .holds.history import EVENTS, HeldBy, tell
 from .ids import DestructionId, RecordId
 from .ledger import Entry, Mark, read_ledger
 from .manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, Manifest
@@ -36,7 +37,6 @@ from .objects import Bucket
 __all__ = [
     "Condemned",
     "Found",
-    "HeldBy",
     "History",
     "LatchedSunset",
     "Ordered",
@@ -62,16 +62,6 @@ class Condemned:
     undone: bool = False
     slots: dict[int, int] = field(default_factory=dict)
     """Who was condemned, as bitmaps by cohort; empty before that."""
-
-
-@dataclass(slots=True)
-class HeldBy:
-    """A hold as the ledger tells it."""
-
-    docket: str
-    placed_at: datetime
-    records: list[str]
-    released_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -156,9 +146,8 @@ def _apply(history: History, entry: Entry) -> None:
             history.masters.update(dict.fromkeys(facts["masters"], facts["custodian"]))
         case "rebuilt":
             history.masters.update(dict.fromkeys(facts["masters"], facts["custodian"]))
-        case "hold placed":
-            hold = history.holds.setdefault(entry.subject, HeldBy(facts["docket"], entry.at, []))
-            hold.records.extend(facts["records"])
+        case event if event in EVENTS:
+            tell(history.holds, event, entry.subject, entry.at, facts)
         case "unused master discarded":
             history.masters.pop(entry.subject, None)
         case "token revoked":
@@ -216,7 +205,7 @@ def _apply_destruction(history: History, entry: Entry) -> None:
             one.condemned_at, one.condemned = entry.at, facts["count"]
             one.slots = {c: bits & ~withdrawn.get(c, 0) for c, bits in unpack_slots(one.facts["slots"]).items()}
             if one.facts["hold"] is not None:
-                history.holds[one.facts["hold"]].released_at = entry.at
+                history.holds[one.facts["hold"]].end(one.frozen_at, entry.at)
         case "completed":
             one = history.destructions[entry.subject]
             one.completed_at = entry.at

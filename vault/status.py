@@ -16,8 +16,9 @@ from keystore import Tree
 
 from .catalogue import keys
 from .catalogue.destructions import Destruction, list_destructions, load, unfinished, unreclaimed
+from .catalogue.holding import holds, record_holds
 from .catalogue.locked import Remaining, remaining
-from .catalogue.schema import cohorts, documents, hold_records, holds, record_states
+from .catalogue.schema import cohorts, documents, record_states
 from .clock import civil_date
 from .context import Vault, current_policy
 from .keyring import custodian_of
@@ -71,10 +72,11 @@ def status_of(vault: Vault) -> Status:
                 sa.select(record_states.c.state, sa.func.count()).group_by(record_states.c.state)
             )
         }
-        in_force = holds.c.released_at.is_(None)
+        # Sealed holds are in no count (H11).
+        in_force = holds.c.released_at.is_(None) & holds.c.sealed.is_(None)
         held = tx.execute(
-            sa.select(sa.func.count(sa.distinct(hold_records.c.record_id)))
-            .join(holds, holds.c.id == hold_records.c.hold_id)
+            sa.select(sa.func.count(sa.distinct(record_holds.c.record_id)))
+            .join(holds, holds.c.id == record_holds.c.hold_id)
             .where(in_force)
         ).scalar_one()
         retained = record_states.c.state == "retained"

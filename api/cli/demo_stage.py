@@ -27,7 +27,8 @@ from vault.context import Vault
 from vault.destruction import carry_out
 from vault.fences import Node
 from vault.frozen_lists import freeze_ordered, freeze_sweep
-from vault.holds import place_hold
+from vault.holds import Kind, Scope, place_hold
+from vault.holds import Terms as HoldTerms
 from vault.home import EMBEDDED, Founding, found_vault, open_vault
 from vault.ids import DestructionId
 from vault.orders import accept_order
@@ -183,7 +184,8 @@ class Stage:
 
     def hold(self, chosen: list[Filed], docket: str) -> dict[str, str]:
         """What `shredvault hold place` does; the answers."""
-        return place_hold(self._vault, [one.record_id for one in chosen], docket).answers
+        terms = HoldTerms(Kind.COURT_ORDER, "Supreme Court", docket)
+        return place_hold(self._vault, terms, Scope(tuple(one.record_id for one in chosen)), "counsel").answers
 
     def _put_masters_aside(self) -> None:
         shutil.copytree(self._folder / "keys", self._folder / "aside", dirs_exist_ok=True)

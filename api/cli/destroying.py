@@ -18,7 +18,7 @@ from vault.destruction import carry_out, recover_destructions
 from vault.errors import NotFoundError
 from vault.fences import Node
 from vault.frozen_lists import Forecast, forecast, forecast_ordered, freeze_ordered, freeze_sunset, freeze_sweep
-from vault.holds import copy_held_keys
+from vault.holds import copy_held_keys, finish_endings
 from vault.home import Home, open_vault
 from vault.ids import DestructionId
 from vault.moving import renew_masters
@@ -40,7 +40,7 @@ _WHY = {
     "ordered": "not held",
     "given up": "was opened and never completed",
     "held": "a hold protects it",
-    "not due": "its retention date has not come",
+    "not eligible": "it may not be destroyed now",
     "receiving": "documents are still coming in",
     "gone": "destroyed by now",
 }
@@ -75,6 +75,7 @@ def sweep(
             return
         for sentence in tick(vault):
             note(sentence)
+        _follow_holds(vault, where)
         with vault.catalogue.read() as tx:
             version, sunset = current_policy(tx).version, authority_of(tx)
         _destroy(vault, where, Cause.SWEEP, freeze_sweep(vault), no_reclaim, as_json)
@@ -93,6 +94,16 @@ OrderId = Annotated[
     typer.Argument(metavar="ORDER_ID", help="The order, as `shredvault order submit` accepted it."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask. There is no undoing; look at --dry-run first.")]
+
+
+def _follow_holds(vault: Vault, where: Home) -> None:
+    """What holds need of every night: tails that are over end, and new captures get their copies."""
+    with carrying_out():
+        ended = finish_endings(vault)
+    for one in ended:
+        write_destruction_record(where.destructions, one)
+        note(f"Hold {one.hold_id}: its tail is over; what only it protected falls under the old due dates again.")
+    copy_held_keys(vault)
 
 
 @described

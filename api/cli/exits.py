@@ -61,7 +61,7 @@ MEANINGS: Final = {
     ExitCode.NOT_CONFIRMED: "a confirmation was not given; nothing was destroyed",
     ExitCode.NO_VAULT: "no vault in this home, another version's, or one with other choices",
     ExitCode.INCIDENT: "incident: something is missing, altered or untrue; call somebody",
-    ExitCode.ATTENTION: "status --check: something is due, unfinished or not reclaimed",
+    ExitCode.ATTENTION: "status --check: something is due, unfinished, not reclaimed, or a hold needs somebody",
     ExitCode.PARTLY: "hold place: some of the records could not be held; the others are",
     ExitCode.INTERRUPTED: "interrupted",
 }

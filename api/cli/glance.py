@@ -9,6 +9,7 @@ import typer
 
 from vault.alarms import alarms_of, spoken_alarms
 from vault.frozen_lists import forecast
+from vault.holds import attention as attention_of_holds
 from vault.home import open_vault
 from vault.retention import Cause
 from vault.status import Status, locked_facts, status_of
@@ -34,14 +35,14 @@ def status(
     """Show the vault at a glance: what it keeps, what is due, what is unfinished.
 
     With --check the exit code is 11 when records are due or overdue and not held, when time is suspect or a deadline
-    in danger, when a destruction is unfinished or destroyed fewer records than were approved, or when space of
-    destroyed records was not reclaimed; otherwise it is 0.
+    in danger, when a destruction is unfinished or destroyed fewer records than were approved, when space of
+    destroyed records was not reclaimed, or when a hold is past its end or its review; otherwise it is 0.
     """
     with open_vault(load_settings(home=home).home_folder) as vault:
         seen = status_of(vault)
         to_sweep = sum(forecast(vault, Cause.SWEEP).would_die.values())
-        alarms = alarms_of(vault)
-    attention = [*spoken_alarms(alarms), *_attention(seen, to_sweep)]
+        alarms, of_holds = alarms_of(vault), attention_of_holds(vault)
+    attention = [*spoken_alarms(alarms), *_attention(seen, to_sweep), *of_holds]
     if as_json:
         report = {**asdict(seen), "locked": locked_facts(seen.locked), "to_sweep": to_sweep}
         print_json({**report, "alarms": asdict(alarms), "attention": attention})

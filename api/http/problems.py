@@ -27,6 +27,7 @@ from vault.errors import (
     DocumentTooLargeError,
     DocumentTruncatedError,
     EmptyDocumentError,
+    HoldRefusedError,
     IdempotencyConflictError,
     MasterGoneError,
     NotFoundError,
@@ -152,6 +153,7 @@ PROBLEMS: Final[Mapping[type[Exception], Kind]] = {
         "Say why you read, in the header `Purpose`, with a word of the list `purposes`.",
         members={"purposes": list(Purpose)},
     ),
+    HoldRefusedError: Kind("hold", 422, "The hold cannot be like that"),
     NotFoundError: Kind("not-found", 404, "Not found"),
     DestroyedError: Kind(
         "destroyed",

@@ -20,7 +20,7 @@ from .edge import facts_of
 from .openapi import COMPLETE, OPEN, VIEW
 from .problems import JSON_NEEDED, KEY_MISSING, RefusedError
 
-__all__ = ["record_routes"]
+__all__ = ["json_response", "record_routes"]
 
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[47][0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}")
 
@@ -46,7 +46,7 @@ def record_routes(desk: Desk) -> APIRouter:
         headers = {"Location": f"/v1/records/{opened.record_id}"}
         if opened.repeated:
             headers["Idempotent-Replayed"] = "true"
-        return _json(
+        return json_response(
             {"record_id": opened.record_id, "receipt": opened.receipt}, 200 if opened.repeated else 201, headers
         )
 
@@ -55,7 +55,7 @@ def record_routes(desk: Desk) -> APIRouter:
         record_id = str(request.path_params["record_id"])
         facts_of(request.scope).concerns(record_id)
         done = await desk.serve(request, lambda caller: complete_record(desk.vault, caller, record_id))
-        return _json(
+        return json_response(
             {
                 "record_id": done.record_id,
                 "completed_at": done.completed_at.isoformat(),
@@ -86,12 +86,13 @@ def record_routes(desk: Desk) -> APIRouter:
 
         answer = await desk.serve(request, view)
         desk.metrics.reads.labels("record").inc()
-        return _json(answer)
+        return json_response(answer)
 
     return routes
 
 
-def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_response(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer of JSON."""
     return Response(json.dumps(content, ensure_ascii=False).encode(), status, headers, "application/json")
 
 

@@ -101,7 +101,7 @@ def test_a_sweep_takes_what_is_due_and_writes_down_what_was_observed(operator: O
 def test_a_dry_run_tells_and_changes_nothing(operator: Operator, cause: str) -> None:
     due = operator.file(2)
     operator.file(1, ago=timedelta(days=1))
-    operator.run("hold", "place", due[0], "--docket", "1")
+    operator.run("hold", "place", due[0], "--kind", "audit", "--authority", "A", "--docket", "1")
     before = operator.run("status", "--json").data
 
     told = operator.run(cause, "--dry-run", "--json")
@@ -115,7 +115,7 @@ def test_a_dry_run_tells_and_changes_nothing(operator: Operator, cause: str) -> 
                 "dies": 1,
                 "lives": 2,
                 "would_die": {"due": 1},
-                "would_live": {"held": 1, "not due": 1},
+                "would_live": {"held": 1, "not eligible": 1},
             },
             "scrub": {"cause": "scrub", "dies": 2, "lives": 1, "would_die": {"ordered": 2}, "would_live": {"held": 1}},
         }[cause]
@@ -220,7 +220,7 @@ def test_a_destruction_cut_off_late_is_finished(operator: Operator) -> None:
 
 def test_status_tells_what_is_overdue(operator: Operator) -> None:
     held, _ = operator.file(2)
-    operator.run("hold", "place", held, "--docket", "1")
+    operator.run("hold", "place", held, "--kind", "audit", "--authority", "A", "--docket", "1")
     seen = operator.run("status", "--check", "--json")
     assert seen.code == 11
     assert (seen.data["to_sweep"], seen.data["held"], seen.data["records"]) == (1, 1, {"retained": 2})

@@ -29,7 +29,7 @@ def test_a_lost_catalogue_is_rebuilt(operator: Operator) -> None:
     assert done.data["masters_discarded"] >= 2
     status = operator.run("status", "--json")
     assert status.data["records"] == {"retained": 1}
-    assert operator.run("hold", "place", living, "--docket", "16-cv-1").code == 0
+    assert operator.run("hold", "place", living, "--kind", "audit", "--authority", "A", "--docket", "16-cv-1").code == 0
     assert operator.run("scrub", operator.order_scrub(), "--yes", "--json").data["counts"]["records_destroyed"] == 0
 
 

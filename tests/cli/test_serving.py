@@ -62,7 +62,7 @@ def test_one_service_for_each_vault_and_everything_else_works_meanwhile(newcomer
         reading = {"Authorization": f"Bearer {reviewer}", "Purpose": "audit"}
         gone = f"/v1/records/{due[0]}/documents/a.png"
         assert client.get(gone, headers=reading).content == SCAN
-        held = newcomer.run("hold", "place", due[1], "--docket", "1")
+        held = newcomer.run("hold", "place", due[1], "--kind", "audit", "--authority", "A", "--docket", "1")
         assert held.code == 0
 
         swept = newcomer.run("sweep", "--json")

@@ -33,6 +33,7 @@ START_SECONDS = 150.0
 """Programs that are not compiled yet, on a machine that has much else to do."""
 PDF_HEAD, PDF_END = b"%PDF-1.7\n", b"\n%%EOF\n"
 MIB = 1024 * 1024
+AUDIT = ("--kind", "audit", "--authority", "Comptroller", "--docket", "1")
 
 
 def eventually(holds: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:

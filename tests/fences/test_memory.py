@@ -17,7 +17,10 @@ def test_after_completion_no_process_has_an_old_key_or_a_destroyed_plaintext(ser
         others = [service.file(client, pdf(50_000)) for _ in range(12)]
         kept_content = pdf(60_000)
         kept = service.file(client, kept_content)
-        assert service.operator.run("hold", "place", kept, "--docket", "1").code == 0
+        assert (
+            service.operator.run("hold", "place", kept, "--kind", "audit", "--authority", "A", "--docket", "1").code
+            == 0
+        )
         old = service.values({"doomed": doomed, "other": others[0]}) | canaries | {"name": name.encode()}
         assert slow.begin_get(doomed).startswith(b"HTTP/1.1 200 ")
         workers = service.workers()

@@ -61,7 +61,10 @@ def test_what_is_under_way_ends_well_or_is_cut_and_new_callers_are_served_all_th
     with service.client() as client:
         doomed = service.file(client, pdf(20 * MIB))
         kept = service.file(client, answered)
-        assert service.operator.run("hold", "place", kept, "--docket", "1").code == 0
+        assert (
+            service.operator.run("hold", "place", kept, "--kind", "audit", "--authority", "A", "--docket", "1").code
+            == 0
+        )
         first, second = service.open(client), service.open(client)
         before = service.workers()
         with service.wire() as reader, service.wire() as quick, service.wire() as mute:

@@ -29,6 +29,7 @@ from tests.independent.seal import HEAD, PIECE, TAG, UnreadableError, merkle_roo
 from tests.people import founded_by
 from tests.people import frozen as frozen_with_authority
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY
+from tests.vault.holding import place_hold, release_hold
 from vault import access, destruction, fences, filing, holds, reclaim, uploads
 from vault.clock import SimulatedClock
 from vault.home import Founding, found_vault, open_vault
@@ -176,7 +177,7 @@ def tell(vault: Any, clock: SimulatedClock, copy: Callable[[], Copies]) -> Story
     clock.advance(timedelta(days=650))
     file("young, held", 1)
     file("young", 1)
-    hold = holds.place_hold(vault, told.records("due, held", "young, held"), "24-cv-1")
+    hold = place_hold(vault, told.records("due, held", "young, held"), "24-cv-1")
     holds.copy_held_keys(vault)
     told.copies["filed"] = copy()
 
@@ -187,7 +188,7 @@ def tell(vault: Any, clock: SimulatedClock, copy: Callable[[], Copies]) -> Story
     file("after the sweep", 1)
     told.copies["filed again"] = copy()
     destroy("scrub", Cause.SCRUB, told.records("young", "after the sweep"))
-    released = holds.release_hold(vault, hold.hold_id, "a test")
+    released = release_hold(vault, hold.hold_id, "a test")
     told.destructions["release"] = (released, sorted(told.records("due, held", "young, held")))
     told.copies["release"] = copy()
     destroy("second sweep", Cause.SWEEP, told.records("due, held"))

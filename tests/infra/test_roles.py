@@ -10,13 +10,14 @@ import pytest
 
 from tests.services.postgresql import HURRIED, SUPERUSER, Server, database_of, server
 from tests.vault.databases import OnServer, migrate
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import World, make_world
 from vault.access import Role, authenticate, create_token
 from vault.catalogue import Catalogue
 from vault.destruction import recover_destructions
 from vault.fences import Node
-from vault.holds import copy_held_keys, place_hold, release_hold
+from vault.holds import copy_held_keys
 from vault.reclaim import reclaim
 from vault.status import destructions, status_of
 

@@ -20,13 +20,13 @@ from tests.people import (
     submitted,
 )
 from tests.vault.databases import on_sqlite
+from tests.vault.holding import place_hold
 from tests.vault.world import Record, World
 from vault.catalogue.schema import policies
 from vault.context import current_policy
 from vault.destruction import carry_out, recover_destructions
 from vault.errors import NotApprovedError, OrderRefusedError, RuleBrokenError
 from vault.frozen_lists import forecast_ordered, freeze_ordered, freeze_sweep
-from vault.holds import place_hold
 from vault.ids import new_id
 from vault.orders import Accepted, Action, accept_order, adopt_policy, load_order
 from vault.orders.accepting import withdraw_order

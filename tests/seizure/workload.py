@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from tests.seizure.canaries import Canaries
 from tests.seizure.stages import Stage
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import PURPOSE, Record
 from vault.condemning import Progress
 from vault.destruction import recover_destructions
 from vault.fences import Node
-from vault.holds import place_hold, release_hold
 from vault.reclaim import reclaim, sweep_litter
 from vault.retention import Cause
 from vault.retrieval import read_record

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.people import APPROVERS, COUNSEL, HEAD, founding_policy, signed
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import PURPOSE, World
 from vault.errors import DestroyedError, OrderRefusedError, RuleBrokenError, SealedOffError, TimeSuspectError
-from vault.holds import place_hold, release_hold
 from vault.ids import OrderId, new_id
 from vault.orders import Accepted, Action, Order, accept_order, adopt_policy
 from vault.policy import Policy, Sunset

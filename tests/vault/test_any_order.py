@@ -17,12 +17,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.services.postgresql import Server
 from tests.vault.databases import Databases, Files, OnServer, blank_file
 from tests.vault.faults import Died, Fuse, arm, disarm
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import Record, Sealed, World, make_world
 from vault.destruction import recover_destructions
 from vault.errors import DestroyedError
 from vault.filing import complete_record
-from vault.holds import NothingToHoldError, copy_held_keys, place_hold, release_hold
+from vault.holds import NothingToHoldError, copy_held_keys
 from vault.reclaim import reclaim
 from vault.retention import Cause
 

@@ -11,7 +11,10 @@ from alembic.migration import MigrationContext
 
 from tests.people import frozen
 from tests.vault.databases import Databases, on_sqlite
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import World, png, upload
+from vault import holds
+from vault.access import Role, authenticate, create_token
 from vault.catalogue import Catalogue, Transaction, sqlite_url
 from vault.catalogue.engine import newest_revision
 from vault.catalogue.migrations.rules import RULES, Forbid
@@ -19,8 +22,10 @@ from vault.catalogue.schema import metadata
 from vault.destruction import recover_destructions
 from vault.errors import BusyError, CatalogueError, CatalogueFullError, HomeError, RuleBrokenError
 from vault.filing import open_record
-from vault.holds import place_hold, release_hold
+from vault.holds import Kind, Scope, Terms
 from vault.retention import Cause
+
+AUDIT = Terms(Kind.AUDIT, "City Comptroller", "17-aud-3")
 
 
 class Scene:
@@ -43,6 +48,9 @@ class Scene:
         world.upload(receiving)
         held = place_hold(world.vault, [open_one.id], "third").hold_id
         world.fetch(open_one)
+        far = authenticate(world.vault, create_token(world.vault, Role.CENTER, "far"))
+        ruled = holds.place_hold(world.vault, AUDIT, Scope(centers=("far",)), "counsel").hold_id
+        ruled_one = open_record(world.vault, far, idempotency_key="far", applicant={}, body=b"").record_id
         frozen_one = frozen(world.vault, Cause.SCRUB)
         self.ids = {
             "dead": dead.id,
@@ -53,6 +61,9 @@ class Scene:
             "released": first,
             "hold": hold,
             "third": held,
+            "ruled": ruled,
+            "ruled_one": ruled_one,
+            "order": world.value(f"SELECT ending_order FROM hold_records WHERE hold_id = '{first}'"),
             "done": done.id,
             "frozen": frozen_one,
             "young_cohort": world.place(open_one)[0],
@@ -71,6 +82,7 @@ def scene(quick_world: World) -> Scene:
 
 
 RECORD = "INSERT INTO records (id, cohort_id, slot, policy_version, opened_at, sheet) VALUES ('n', {c}, {s}, 1, 1, 'x')"
+HELD = "INSERT INTO hold_records (hold_id, record_id, cohort_id) VALUES ('{{hold}}', '{r}', {c})"
 DOCUMENT = "INSERT INTO documents VALUES ('n', '{r}', 't', 'o', 's', 1)"
 
 FORBIDDEN = {
@@ -92,6 +104,7 @@ FORBIDDEN = {
     "due_dates_come_nearer": "UPDATE records SET due_on = '2100-01-01' WHERE id = '{young}'",
     "journal_stay": "DELETE FROM journal WHERE id = 1",
     "hold_records_stay": "DELETE FROM hold_records WHERE hold_id = '{third}'",
+    "hold_scopes_stay": "DELETE FROM hold_scopes WHERE hold_id = '{ruled}'",
     "holds_stay": "DELETE FROM holds WHERE id = '{third}'",
     "reads_stay": "DELETE FROM reads",
     "journal_is_append_only": "UPDATE journal SET event = 'x' WHERE id = 1",
@@ -125,9 +138,21 @@ FORBIDDEN = {
     "cohorts_are_condemned_once": "UPDATE cohorts SET condemned_by = NULL WHERE id = {old_cohort}",
     "cohorts_with_held_records_are_not_condemned": "UPDATE cohorts SET closed_at = 1, condemned_by = '{done}' "
     "WHERE id = {young_cohort}",
-    "holds_protect_living_records: destroyed": "INSERT INTO hold_records VALUES ('{hold}', '{dead}', {old_cohort})",
-    "holds_protect_living_records: wrong cohort": "INSERT INTO hold_records VALUES ('{hold}', '{receiving}', "
-    "{old_cohort})",
+    "held_records_are_not_condemned: by a rule": "UPDATE records SET condemned_by = '{done}' WHERE id = '{ruled_one}'",
+    "holds_protect_living_records: destroyed": HELD.format(r="{dead}", c="{old_cohort}"),
+    "holds_protect_living_records: wrong cohort": HELD.format(r="{receiving}", c="{old_cohort}"),
+    "hold_records_end_on_orders": "UPDATE hold_records SET ends_at = 1 WHERE hold_id = '{third}'",
+    "hold_records_end_on_orders: another hold's": "UPDATE hold_records SET ends_at = 1, ending_order = '{order}' "
+    "WHERE hold_id = '{third}'",
+    "hold_scopes_end_on_orders": "UPDATE hold_scopes SET ends_at = 1 WHERE hold_id = '{ruled}'",
+    "hold_records_end_after_their_tail": "UPDATE hold_records SET ended_at = 1 WHERE hold_id = '{third}'",
+    "hold_records_end_after_their_tail: again": "UPDATE hold_records SET ended_at = ended_at + 1 "
+    "WHERE hold_id = '{released}'",
+    "hold_scopes_end_after_their_tail": "UPDATE hold_scopes SET ended_at = 1 WHERE hold_id = '{ruled}'",
+    "hold_records_stay_what_they_are": "UPDATE hold_records SET record_id = '{receiving}' WHERE hold_id = '{third}'",
+    "hold_scopes_stay_what_they_are": "UPDATE hold_scopes SET since = 1 WHERE hold_id = '{ruled}'",
+    "holds_are_released_when_all_parts_have_ended": "UPDATE holds SET released_at = 1 WHERE id = '{third}'",
+    "holds_are_released_when_all_parts_have_ended: of rules": "UPDATE holds SET released_at = 1 WHERE id = '{ruled}'",
     "holds_are_released_once": "UPDATE holds SET released_at = NULL WHERE id = '{released}'",
     "holds_are_released_once: renamed": "UPDATE holds SET id = 'x' WHERE id = '{third}'",
     "trees_go_forward": "UPDATE trees SET version = 1 WHERE tree = 'active'",
@@ -228,6 +253,8 @@ def test_changes_that_matter_to_a_list_are_counted(scene: Scene) -> None:
         lambda: world.complete(receiving),
         lambda: place_hold(world.vault, [receiving.id], "x"),
         lambda: release_hold(world.vault, scene.ids["third"], "counsel"),
+        lambda: holds.place_hold(world.vault, AUDIT, Scope(program=True), "counsel"),
+        lambda: release_hold(world.vault, scene.ids["ruled"], "counsel"),
         lambda: scene.sql("UPDATE records SET spared = true WHERE id = '{receiving}'"),
     ]
     for step in steps:

@@ -17,12 +17,12 @@ import pytest
 from keystore import Tree
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.faults import Died, Fuse, arm, disarm
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.test_crashes import ANSWERS, Town, recover, twin
 from tests.vault.test_crashes_of_moves import into
 from tests.vault.world import World
 from vault.destruction import carry_out
 from vault.frozen_lists import freeze_move
-from vault.holds import place_hold, release_hold
 
 pytestmark = on_sqlite
 DISK_BYTES = 48 * 1024**2

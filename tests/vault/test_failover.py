@@ -10,13 +10,14 @@ import sqlalchemy as sa
 from keystore.custodians import FileCustodian
 from tests.services.postgresql import Server, database_of, server, server_folder
 from tests.vault.databases import OnServer, migrate
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.test_rebuilding import rebuilt
 from tests.vault.world import World, make_world
 from vault.catalogue import Catalogue
 from vault.destruction import recover_destructions, require_newest
 from vault.errors import CatalogueError, OldCatalogueError
-from vault.holds import list_holds, place_hold, release_hold
+from vault.holds import list_holds
 
 
 def test_a_standby_that_lagged_is_known_for_another_and_brought_forward(tmp_path: Path) -> None:

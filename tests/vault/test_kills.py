@@ -12,11 +12,12 @@ import pytest
 from tests.people import founded_by
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, settings
 from tests.vault.databases import Databases
+from tests.vault.holding import place_hold
 from tests.vault.world import START, World
 from vault.access import Role, authenticate, create_token
 from vault.clock import SimulatedClock
 from vault.destruction import recover_destructions
-from vault.holds import copy_held_keys, place_hold
+from vault.holds import copy_held_keys
 from vault.home import Founding, Home, found_vault, open_vault
 
 STEPS = ("intent", "create master", "stage", "condemn", "fence", "destroy master", "record")

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, settings
 from tests.services.postgresql import Server, database_of, server
 from tests.vault.databases import OnServer, migrate
+from tests.vault.holding import place_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import Record, World, make_world, png
 from vault.access import Role, create_token
@@ -32,7 +33,7 @@ from vault.errors import (
     VaultError,
 )
 from vault.filing import complete_record, open_record
-from vault.holds import NothingToHoldError, copy_held_keys, place_hold
+from vault.holds import NothingToHoldError, copy_held_keys
 from vault.home import Founding, found_vault, open_vault
 from vault.key_uses import KeyUses
 

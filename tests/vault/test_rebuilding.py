@@ -10,13 +10,14 @@ import sqlalchemy as sa
 
 from keystore import MasterState
 from tests.vault.databases import Databases
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import PURPOSE, Record, Sealed, World, open_world_vault
 from vault.catalogue import Catalogue
 from vault.catalogue.schema import access_tokens
 from vault.destruction import recover_destructions, require_newest
 from vault.errors import DamagedError, NotFoundError, OldCatalogueError
 from vault.filing import open_record
-from vault.holds import list_holds, place_hold, release_hold
+from vault.holds import list_holds
 from vault.ledger import PREFIX, publish
 from vault.manifests import manifest_name
 from vault.mirror import PREFIX as PACKS

@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterator
 
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import PNG_END, PNG_HEAD, World, upload
-from vault.holds import place_hold, release_hold
 from vault.objects import Bucket
 from vault.reclaim import reclaim
 from vault.retrieval import read_record

@@ -12,6 +12,7 @@ import pytest
 import keystore
 from keystore import CustodianError, Rewrite, StagedTree, TreeChange
 from keystore.custodians import FileCustodian
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import Record, Sealed, World
 from vault import staging
@@ -19,7 +20,7 @@ from vault.destruction import carry_out, recover_destructions
 from vault.errors import BusyError, DestroyedError, DestructionRefusedError
 from vault.filing import complete_record
 from vault.frozen_lists import forecast, freeze_sweep
-from vault.holds import NothingToHoldError, place_hold, release_hold
+from vault.holds import NothingToHoldError
 from vault.merkle import tree_hash
 from vault.retention import Cause
 
@@ -170,7 +171,7 @@ def test_a_hold_after_condemnation_is_told_so(quick_world: World, step: str) -> 
             answers.append(place_hold(quick_world.vault, [dead.id, young.id], "late-2").answers)
 
     done = quick_world.sweep(hold)
-    assert answers == [{dead.id: f"destroyed by {done.id}", young.id: "held"}]
+    assert answers == [{dead.id: f"destroyed on 2028-03-15 by {done.id}", young.id: "held"}]
     quick_world.assert_destroyed(dead, other)
     quick_world.scrub()
     quick_world.assert_readable(young)
@@ -241,7 +242,7 @@ def test_holds_racing_in_threads_end_in_one_of_the_two_promises(new_world: Calla
             world.scrub()
             world.assert_readable(victim)
         else:
-            assert answers[0].startswith("destroyed by ")
+            assert answers[0].startswith("destroyed on 20")
             world.assert_destroyed(victim)
         world.assert_two_masters()
     assert outcomes == {True, False}, "the race was never lost, or never won: it tests nothing"

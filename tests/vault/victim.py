@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.people import frozen
+from tests.vault.holding import release_hold
 from vault.clock import SimulatedClock
 from vault.destruction import carry_out
-from vault.holds import release_hold
 from vault.home import open_vault
 from vault.retention import Cause
 

@@ -18,8 +18,6 @@ __all__ = [
     "destruction_lists",
     "destructions",
     "documents",
-    "hold_records",
-    "holds",
     "journal",
     "locked_objects",
     "masters",
@@ -230,7 +228,7 @@ reads = sa.Table(
     sa.Column("purpose", sa.String(40), nullable=False),
 )
 
-# --- access, holds ------------------------------------------------------------------------------------
+# --- access --------------------------------------------------------------------------------------------
 
 access_tokens = sa.Table(
     "access_tokens",
@@ -241,26 +239,10 @@ access_tokens = sa.Table(
     sa.Column("secret_hash", sa.LargeBinary(32), nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("revoked_at", Instant),
-    sa.CheckConstraint("role IN ('center', 'reviewer')", name="role"),
-)
-
-holds = sa.Table(
-    "holds",
-    metadata,
-    sa.Column("id", sa.String(26), primary_key=True),
-    sa.Column("docket", sa.String(60), nullable=False),
-    sa.Column("placed_at", Instant, nullable=False),
-    sa.Column("released_at", Instant),
-)
-
-hold_records = sa.Table(
-    "hold_records",
-    metadata,
-    sa.Column("hold_id", sa.String(26), sa.ForeignKey("holds.id"), primary_key=True),
-    sa.Column("record_id", sa.String(26), sa.ForeignKey("records.id"), primary_key=True),
-    sa.Column("cohort_id", sa.Integer, sa.ForeignKey("cohorts.id"), nullable=False),
-    sa.Index("ix_hold_records_record_id", "record_id"),
-    sa.Index("ix_hold_records_cohort_id", "cohort_id"),
+    sa.CheckConstraint(
+        "role IN ('center', 'reviewer', 'counsel', 'records-officer', 'auditor')",
+        name="role",
+    ),
 )
 
 # --- destruction --------------------------------------------------------------------------------------

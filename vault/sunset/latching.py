@@ -13,8 +13,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vault.catalogue import Transaction
+from vault.catalogue.holding import holds
 from vault.catalogue.law import orders, sunsets
-from vault.catalogue.schema import cohorts, destructions, holds, records
+from vault.catalogue.schema import cohorts, destructions, records
 from vault.clock import civil_date
 from vault.context import Vault, current_policy, note
 from vault.errors import SealedOffError, TimeSuspectError
@@ -22,7 +23,7 @@ from vault.ledger import publish
 from vault.orders import Order, use_order
 from vault.orders.order import spell_instant
 from vault.policy import Policy, Sunset
-from vault.retention import Cause, Predicate, Verdict, count_verdicts
+from vault.retention import Cause, Predicate, Verdict, count_spared
 from vault.salvage import LatchedSunset
 from vault.timekeeping import observe_time, require_trusted_time
 from vault.trusted_time import Suspect
@@ -204,12 +205,16 @@ def _defer(tx: Transaction, policy: Policy, row: sa.Row[Any], now: datetime) -> 
         return []
     over = (sunken(row.ends_at, instants(row.kept), row.kept_until, now),)
     given_up = now - timedelta(hours=policy.abandon_after_hours)
-    held = count_verdicts(tx, Predicate(Cause.SUNSET, today, given_up, over)).get(Verdict.HELD, 0)
+    held = count_spared(tx, Predicate(Cause.SUNSET, today, given_up, over))
     if not held and row.deferred is None:
         # Nothing was ever held past this deadline; there is nothing to state.
         return []
-    in_force = sa.select(holds.c.id).where(holds.c.released_at.is_(None)).order_by(holds.c.id)
-    facts = {"count": held, "holds": list(tx.execute(in_force).scalars())}
+    in_force = list(tx.execute(sa.select(holds.c.id, holds.c.sealed).where(holds.c.released_at.is_(None))))
+    # H11: of sealed holds it says that there are some.
+    named = sorted(one.id for one in in_force if one.sealed is None)
+    if any(one.sealed is not None for one in in_force):
+        named.append("sealed")
+    facts = {"count": held, "holds": named}
     tx.execute(sa.update(sunsets).where(sunsets.c.deadline == row.deadline).values(deferred_at=now, deferred=held))
     note(tx, now, "deferral statement", row.deadline.isoformat(), facts)
     return [f"{held} records are held past the deadline {row.deadline}; their destruction is deferred."]

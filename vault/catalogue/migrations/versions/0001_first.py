@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from vault.catalogue.migrations import on_postgresql, on_sqlite
-from vault.catalogue.migrations.rules import RULES, VIEW, Forbid
+from vault.catalogue.migrations.rules import HOLDS_VIEW, RULES, VIEW, Forbid
 
 revision = "0001"
 down_revision = None
@@ -21,7 +21,10 @@ def upgrade() -> None:
         sa.Column("secret_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
-        sa.CheckConstraint("role IN ('center', 'reviewer')", name=op.f("ck_access_tokens_role")),
+        sa.CheckConstraint(
+            "role IN ('center', 'reviewer', 'counsel', 'records-officer', 'auditor')",
+            name=op.f("ck_access_tokens_role"),
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_access_tokens")),
     )
     op.create_table(
@@ -40,9 +43,27 @@ def upgrade() -> None:
     op.create_table(
         "holds",
         sa.Column("id", sa.String(length=26), nullable=False),
-        sa.Column("docket", sa.String(length=60), nullable=False),
-        sa.Column("placed_at", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.String(length=24), nullable=False),
+        sa.Column("authority", sa.String(length=200), nullable=True),
+        sa.Column("docket", sa.String(length=60), nullable=True),
+        sa.Column("reason", sa.String(length=1000), nullable=True),
+        sa.Column("sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("ordered_at", sa.BigInteger(), nullable=True),
+        sa.Column("served_at", sa.BigInteger(), nullable=True),
+        sa.Column("effective_at", sa.BigInteger(), nullable=True),
+        sa.Column("entered_at", sa.BigInteger(), nullable=False),
+        sa.Column("review_on", sa.Date(), nullable=False),
+        sa.Column("ends_on", sa.Date(), nullable=True),
+        sa.Column("tail_days", sa.Integer(), nullable=False),
+        sa.Column("tail_reason", sa.String(length=500), nullable=True),
+        sa.Column("placer", sa.String(length=80), nullable=False),
         sa.Column("released_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint(
+            "(sealed IS NULL) = (docket IS NOT NULL) AND (sealed IS NULL) = (authority IS NOT NULL) "
+            "AND (sealed IS NULL OR reason IS NULL)",
+            name=op.f("ck_holds_sealed_or_clear"),
+        ),
+        sa.CheckConstraint("tail_days >= 0", name=op.f("ck_holds_tail_days")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_holds")),
     )
     op.create_table(
@@ -361,13 +382,34 @@ def upgrade() -> None:
         sa.Column("hold_id", sa.String(length=26), nullable=False),
         sa.Column("record_id", sa.String(length=26), nullable=False),
         sa.Column("cohort_id", sa.Integer(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=True),
+        sa.Column("ending_order", sa.String(length=26), nullable=True),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["cohort_id"], ["cohorts.id"], name=op.f("fk_hold_records_cohort_id")),
+        sa.ForeignKeyConstraint(["ending_order"], ["orders.id"], name=op.f("fk_hold_records_ending_order")),
         sa.ForeignKeyConstraint(["hold_id"], ["holds.id"], name=op.f("fk_hold_records_hold_id")),
         sa.ForeignKeyConstraint(["record_id"], ["records.id"], name=op.f("fk_hold_records_record_id")),
         sa.PrimaryKeyConstraint("hold_id", "record_id", name=op.f("pk_hold_records")),
     )
     op.create_index("ix_hold_records_cohort_id", "hold_records", ["cohort_id"], unique=False)
     op.create_index("ix_hold_records_record_id", "hold_records", ["record_id"], unique=False)
+    op.create_table(
+        "hold_scopes",
+        sa.Column("hold_id", sa.String(length=26), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("filed_from", sa.Date(), nullable=True),
+        sa.Column("filed_to", sa.Date(), nullable=True),
+        sa.Column("since", sa.BigInteger(), nullable=True),
+        sa.Column("until", sa.BigInteger(), nullable=True),
+        sa.Column("center", sa.String(length=80), nullable=True),
+        sa.Column("captured_by", sa.BigInteger(), nullable=True),
+        sa.Column("ends_at", sa.BigInteger(), nullable=True),
+        sa.Column("ending_order", sa.String(length=26), nullable=True),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["ending_order"], ["orders.id"], name=op.f("fk_hold_scopes_ending_order")),
+        sa.ForeignKeyConstraint(["hold_id"], ["holds.id"], name=op.f("fk_hold_scopes_hold_id")),
+        sa.PrimaryKeyConstraint("hold_id", "number", name=op.f("pk_hold_scopes")),
+    )
     op.create_table(
         "reads",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -382,6 +424,7 @@ def upgrade() -> None:
     )
 
     op.execute(VIEW)
+    op.execute(HOLDS_VIEW)
     if op.get_bind().dialect.name == "sqlite":
         for rule in RULES:
             op.execute(on_sqlite.trigger(rule))
