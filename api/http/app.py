@@ -23,6 +23,7 @@ from .limits import Limits
 from .logs import Log, make_log
 from .metrics import Metrics
 from .openapi import DESCRIPTION, TAGS, App
+from .orders import order_routes
 from .problems import problem_response, router_problem
 from .records import record_routes
 from .uploads import upload_routes
@@ -79,6 +80,7 @@ def create_app(
         upload_routes(desk),
         download_routes(desk),
         hold_routes(desk),
+        order_routes(desk),
         health_routes(desk, checkers),
     ):
         app.include_router(routes)

@@ -44,13 +44,10 @@ __all__ = [
     "DESCRIPTION",
     "EVERYWHERE",
     "GET",
-    "HEALTH",
     "ID",
-    "METRICS",
     "OPEN",
     "PLAIN",
     "PUT",
-    "READY",
     "SECURED",
     "TAGS",
     "VIEW",
@@ -69,6 +66,7 @@ TAGS: Final = [
     {"name": "records", "description": "One application each: opened, filled with documents, completed."},
     {"name": "documents", "description": "One scanned file each: PDF, JPEG, PNG or TIFF, 25 MiB at most."},
     {"name": "holds", "description": "What protects records from every destruction; for counsel."},
+    {"name": "orders", "description": "What people signed, and what was destroyed. Nothing is carried out here."},
     {"name": "operation", "description": "For the operator's network; without a token, and nothing personal."},
 ]
 ID: Final = "3v7f0k2m9q8x1c5r6t4w0y2z7b"
@@ -390,34 +388,4 @@ GET: Final[dict[str, Any]] = PLAIN | {
         ),
     },
     "openapi_extra": {"security": SECURED, "parameters": [_RECORD, _NAME, _PURPOSE]},
-}
-
-HEALTH: Final[dict[str, Any]] = PLAIN | {
-    "operation_id": "healthz",
-    "summary": "Whether the process lives",
-    "responses": {200: answer("It does.", {"status": "ok"})},
-}
-
-_CHECKS: Final = {"lease": "ok", "catalogue": "ok", "bucket": "ok"}
-READY: Final[dict[str, Any]] = PLAIN | {
-    "operation_id": "readyz",
-    "summary": "Whether it can serve",
-    "description": "Looks at the lease, the catalogue and the bucket, once a second at most.",
-    "responses": {
-        200: answer("All is well.", {"status": "ok", "checks": _CHECKS}),
-        503: answer(
-            "Something is not.", {"status": "not ready", "checks": _CHECKS | {"bucket": "ObjectStoreUnavailable"}}
-        ),
-    },
-}
-
-METRICS: Final[dict[str, Any]] = PLAIN | {
-    "operation_id": "metrics",
-    "summary": "Counters, for Prometheus",
-    "responses": {
-        200: {
-            "description": "Prometheus' text format.",
-            "content": {"text/plain": {"schema": {"type": "string"}, "example": "shredvault_uploads_in_flight 0.0"}},
-        }
-    },
 }

@@ -31,10 +31,12 @@ from vault.errors import (
     IdempotencyConflictError,
     MasterGoneError,
     NotFoundError,
+    OrderRefusedError,
     RecordClosedError,
     RecordIncompleteError,
     SealBrokenError,
     SealedOffError,
+    SignaturesUnavailableError,
     TooManyDocumentsError,
     UnsupportedTypeError,
 )
@@ -154,6 +156,10 @@ PROBLEMS: Final[Mapping[type[Exception], Kind]] = {
         members={"purposes": list(Purpose)},
     ),
     HoldRefusedError: Kind("hold", 422, "The hold cannot be like that"),
+    OrderRefusedError: Kind("order-refused", 422, "The order is refused"),
+    SignaturesUnavailableError: Kind(
+        "signatures", 503, "Signatures cannot be verified now", "ssh-keygen does not run on this machine.", _LATER_S
+    ),
     NotFoundError: Kind("not-found", 404, "Not found"),
     DestroyedError: Kind(
         "destroyed",

@@ -17,6 +17,7 @@ import pytest
 
 from tests.cli.conftest import Operator, database, postgresql, stranger
 from tests.fences.service import Service, eventually, pdf
+from tests.people import written_policy
 from tests.services.object_stores import seaweedfs
 
 __all__ = ["database", "postgresql", "seaweedfs", "stranger"]
@@ -91,7 +92,7 @@ def hosts(stranger: Operator, database: str) -> Iterator[tuple[Host, Host]]:
         )
         for name in ("brooklyn", "queens")
     ]
-    assert places[0].run("init", "--database", database).code == 0
+    assert places[0].run("init", "--database", database, *written_policy(places[0].folder)).code == 0
     places[1].home.mkdir(mode=0o700)
     for file in ("vault.json", "bucket.json"):
         shutil.copy(places[0].home / file, places[1].home / file)
