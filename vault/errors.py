@@ -33,6 +33,7 @@ __all__ = [
     "IdempotencyConflictError",
     "KeyGraphError",
     "KeystoreError",
+    "LedgerBrokenError",
     "MasterGoneError",
     "NotApprovedError",
     "NotCanonicalError",
@@ -57,6 +58,10 @@ class VaultError(Exception):
 
 class DamagedError(VaultError):
     """A stored document or a key is missing or altered: an incident, never a destruction."""
+
+
+class LedgerBrokenError(DamagedError):
+    """The ledger, or what claims to be a part of it, contradicts itself or what was signed: an incident."""
 
 
 class PolicyError(VaultError):

@@ -19,7 +19,7 @@ from .clock import civil_date
 from .context import Vault, current_policy, note
 from .errors import DestructionRefusedError
 from .ids import DestructionId, HoldId, new_id
-from .merkle import tree_hash
+from .log.merkle import tree_hash
 from .retention import CONDEMNABLE, Cause, Predicate, count_verdicts, judge
 from .staging import revisions_of
 

@@ -46,7 +46,6 @@ from .catalogue.schema import (
     documents,
     hold_records,
     holds,
-    journal,
     records,
     trees,
     vaults,
@@ -56,6 +55,7 @@ from .context import Vault, note
 from .errors import DamagedError
 from .ids import DocumentId, RecordId
 from .ledger import publish
+from .log.stored import append
 from .manifests import Manifest
 from .orders.adopting import store_policy
 from .orders.order import Order
@@ -124,6 +124,7 @@ def rebuild(
                 "masters": [one.root.master for one in staged.values()],
                 "records": len(found.living),
                 "lost": len(found.lost),
+                "log_key": str(vault.signing.verifier),
             }
             note(tx, now, "rebuilt", rebuild_id, facts)
     publish(vault)
@@ -214,8 +215,7 @@ def _fill(
         store_policy(tx, facts, adopted_at)
     _fill_orders(tx, history)
     for one in history.entries:
-        row = {"id": one.id, "at": one.at, "event": one.event, "subject": one.subject, "facts": one.facts}
-        tx.execute(sa.insert(journal).values(row))
+        append(tx, one)
     for tree, first in staged.items():
         version = first.root.version
         tx.execute(sa.insert(trees).values(tree=tree, version=version - 1, next_version=version + 1))

@@ -27,9 +27,9 @@ GRANT USAGE ON SCHEMA public TO shredvault_api, shredvault_destroyer;
 
 -- Both: looking, their lease, the journal (append-only), and the growth of trees under a living master.
 GRANT SELECT ON alembic_version, vaults, policies, masters, trees, roots, sealed_pages, tree_pages, cohorts, holds,
-    hold_records, destructions, destruction_lists, locked_objects, journal, nodes TO shredvault_api, shredvault_destroyer;
+    hold_records, destructions, destruction_lists, locked_objects, journal, ledger_nodes, nodes TO shredvault_api, shredvault_destroyer;
 GRANT INSERT, UPDATE, DELETE ON nodes TO shredvault_api, shredvault_destroyer;
-GRANT INSERT ON journal, roots, sealed_pages TO shredvault_api, shredvault_destroyer;
+GRANT INSERT ON journal, ledger_nodes, roots, sealed_pages TO shredvault_api, shredvault_destroyer;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO shredvault_api, shredvault_destroyer;
 GRANT UPDATE (published, published_digest) ON vaults TO shredvault_api, shredvault_destroyer;
 GRANT UPDATE (version, next_version) ON trees TO shredvault_api, shredvault_destroyer;

@@ -22,6 +22,7 @@ from vault.clock import SimulatedClock
 from vault.context import Vault
 from vault.custody import Custody
 from vault.home import Founding, found_catalogue
+from vault.log import SigningKey
 
 UNWRAP_ALL = """
 import json, sys
@@ -59,6 +60,7 @@ def _vault(folder: Path, vault_id: bytes, like: Vault, custodian: WatchedCustodi
         like.clock,
         lock_file=folder / "home" / "destruction.lock",
         settle=lambda: None,
+        signing=SigningKey.make(folder / "home", vault_id),
     )
 
 
@@ -148,6 +150,7 @@ def set_stage(
         clock,
         lock_file=home / "destruction.lock",
         settle=lambda: None,
+        signing=SigningKey.make(home, vault_id),
     )
     founding = Founding(home, "-", folder, "-", "-", uri, "America/New_York", 24)
     assert found_catalogue(vault, watched, founding)

@@ -20,7 +20,7 @@ from vault.errors import BusyError, DestroyedError, DestructionRefusedError
 from vault.filing import complete_record
 from vault.frozen_lists import forecast, freeze
 from vault.holds import NothingToHoldError, place_hold, release_hold
-from vault.merkle import tree_hash
+from vault.log.merkle import tree_hash
 from vault.retention import Cause
 
 STEPS = ["intent", "create master", "stage", "condemn", "fence", "destroy master", "record"]

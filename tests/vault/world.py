@@ -31,6 +31,7 @@ from vault.frozen_lists import freeze
 from vault.home import Founding, found_catalogue
 from vault.ids import RecordId
 from vault.keyring import custodian_of
+from vault.log import SigningKey
 from vault.objects import Bucket
 from vault.retention import Cause
 from vault.retrieval import read_document, read_record
@@ -213,6 +214,7 @@ def open_world_vault(folder: Path, vault_id: bytes, bucket: Bucket, clock: Simul
         clock,
         lock_file=home / "destruction.lock",
         settle=lambda: None,
+        signing=SigningKey.make(home, vault_id),
     )
 
 
