@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -56,7 +55,7 @@ def checkpoint(
     """
     with open_vault(load_settings(home=home).home_folder) as vault:
         signed = latest_checkpoint(vault) if size is None else checkpoint_at(vault, size)
-    sys.stdout.write(signed)
+    say(signed.removesuffix("\n"))
 
 
 @ledger_app.command()
