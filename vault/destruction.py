@@ -34,8 +34,9 @@ from .frozen_lists import MOVE
 from .ids import DestructionId
 from .keyring import custodian_of
 from .ledger import publish, require_published
+from .servings import require_every_record
 
-__all__ = ["Recovered", "carry_out", "recover_destructions", "require_newest"]
+__all__ = ["Recovered", "carry_out", "recover_destructions", "require_newest", "require_newest_keys"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +216,17 @@ def require_newest(vault: Vault) -> None:
     """Refuse to go on with a catalogue that is older than the bucket or the custodian: a restored backup.
 
     What it takes for leftovers may be what is in use now.
+
+    Raises:
+        OldCatalogueError: there is something that this catalogue cannot know of.
+        DestructionRefusedError: completions were cut off when a service died; `serve` makes them good.
+    """
+    require_newest_keys(vault)
+    require_every_record(vault)
+
+
+def require_newest_keys(vault: Vault) -> None:
+    """As `require_newest`, by ledger, packs and masters; lost filings do not show in them.
 
     Raises:
         OldCatalogueError: there is something that this catalogue cannot know of.

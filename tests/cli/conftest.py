@@ -108,7 +108,8 @@ def forker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forker]:
     forking.close()
 
 
-def _environment(folder: Path, compiled: Path, **settings: str) -> dict[str, str]:
+def environment_for(folder: Path, compiled: Path, **settings: str) -> dict[str, str]:
+    """Of somebody whose folder this is, and of whom nothing else is known."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SHREDVAULT_")}
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
     own = {"HOME": str(folder), "SHREDVAULT_HOME": str(folder / "home"), "PYTHONPYCACHEPREFIX": str(compiled)}
@@ -118,7 +119,7 @@ def _environment(folder: Path, compiled: Path, **settings: str) -> dict[str, str
 @pytest.fixture
 def newcomer(tmp_path: Path, compiled: Path, forker: Forker) -> Operator:
     """Somebody without a vault yet; theirs will have an embedded object store."""
-    return Operator(tmp_path, _environment(tmp_path, compiled), forker)
+    return Operator(tmp_path, environment_for(tmp_path, compiled), forker)
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def stranger(tmp_path: Path, seaweedfs: str, compiled: Path, forker: Forker) -> 
         "SHREDVAULT_S3_ACCESS_KEY": ACCESS_KEY,
         "SHREDVAULT_S3_SECRET_KEY": SECRET_KEY.get_secret_value(),
     }
-    return Operator(tmp_path, _environment(tmp_path, compiled, **settings), forker)
+    return Operator(tmp_path, environment_for(tmp_path, compiled, **settings), forker)
 
 
 @pytest.fixture

@@ -1,19 +1,12 @@
 """After a destruction is complete no living process has an old key or a destroyed plaintext in its memory."""
 
-import os
 import secrets
 import signal
-import sys
-
-import pytest
 
 from tests.fences.service import MIB, Service, canary, eventually, pdf, stop
-from tests.services.memory import found_in
+from tests.services.memory import found_in, only_for_root
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or os.geteuid() != 0,
-    reason="only root may read the memory of processes that are not dumpable",
-)
+pytestmark = only_for_root
 
 
 def test_after_completion_no_process_has_an_old_key_or_a_destroyed_plaintext(service: Service) -> None:

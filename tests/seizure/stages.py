@@ -77,7 +77,7 @@ class Stage:
     """One vault, its real custodian, and the copies that were taken of the custodian's storage."""
 
     folder: Path
-    world: StageWorld
+    world: World
     real: Custodian
     notes: Notes
     storage: CopiedStorage

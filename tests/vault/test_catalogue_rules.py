@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.world import World, png, upload
 from vault.catalogue import Catalogue, Transaction, sqlite_url
+from vault.catalogue.engine import newest_revision
 from vault.catalogue.migrations.rules import RULES, Forbid
 from vault.catalogue.schema import metadata
 from vault.errors import BusyError, CatalogueError, CatalogueFullError, HomeError, RuleBrokenError
@@ -228,7 +229,9 @@ def test_the_migrations_give_the_schema_in_the_code(databases: Databases, tmp_pa
     catalogue.migrate()
     catalogue.migrate()
     with catalogue.read() as tx:
-        assert compare_metadata(MigrationContext.configure(tx, opts={"compare_type": True}), metadata) == []
+        context = MigrationContext.configure(tx, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == newest_revision(), "what is asked without Alembic"
     catalogue.close()
 
 
