@@ -11,10 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from .catalogue import Catalogue, Transaction
-from .catalogue.schema import journal, policies
+from .catalogue.schema import policies
 from .clock import Clock
 from .custody import Custody
 from .key_uses import KeyUses
+from .log import Entry, SigningKey
+from .log.leaves import new_salt, plain_facts
+from .log.stored import append, size_of
 from .objects import Bucket
 from .policy import Policy
 from .trusted_time import TimeSources
@@ -37,6 +40,8 @@ class Vault:
     """Makes durable what the bucket has acknowledged, where the store itself does not."""
     time: TimeSources
     """With what the clock is compared (T5)."""
+    signing: SigningKey
+    """Signs the checkpoints of the ledger."""
     uses: KeyUses = field(default_factory=KeyUses)
 
 
@@ -47,9 +52,10 @@ def current_policy(tx: Transaction) -> Policy:
 
 
 def note(tx: Transaction, at: datetime, event: str, subject: str, facts: Mapping[str, Any] | None = None) -> None:
-    """Append to the journal, in a writing transaction. Facts are counts, ids and times; never anything personal.
+    """Append to the journal and its Merkle tree, in a writing transaction.
+
+    Facts are counts, ids and times; never anything personal. Event and subject stand in the clear in the entry's leaf.
 
     There is one writer at a time, so entries are numbered without gaps in the order of their commits.
     """
-    number = sa.select(sa.func.coalesce(sa.func.max(journal.c.id), 0) + 1).scalar_subquery()
-    tx.execute(sa.insert(journal).values(id=number, at=at, event=event, subject=subject, facts=dict(facts or {})))
+    append(tx, Entry(size_of(tx) + 1, at, event, subject, plain_facts(facts), new_salt()))

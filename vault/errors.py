@@ -34,6 +34,7 @@ __all__ = [
     "IdempotencyConflictError",
     "KeyGraphError",
     "KeystoreError",
+    "LedgerBrokenError",
     "MasterGoneError",
     "NotApprovedError",
     "NotCanonicalError",
@@ -60,6 +61,10 @@ class VaultError(Exception):
 
 class DamagedError(VaultError):
     """A stored document or a key is missing or altered: an incident, never a destruction."""
+
+
+class LedgerBrokenError(DamagedError):
+    """The ledger, or what claims to be a part of it, contradicts itself or what was signed: an incident."""
 
 
 class PolicyError(VaultError):

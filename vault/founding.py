@@ -103,6 +103,7 @@ def found_catalogue(vault: Vault, custodian: Custodian, founding: Founding) -> b
             "custodian": custodian.uri,
             "masters": [tree.root.master for tree in staged],
             "policy": policy_facts,
+            "log_key": str(vault.signing.verifier),
         }
         note(tx, now, "founded", vault_id.hex(), facts)
     publish(vault)

@@ -4,6 +4,7 @@
 home/          0700
   vault.json        which vault this is, where its bucket, its custodian and its database are
   bucket.json 0600  the bucket's credentials
+  signing.json 0600 the key that signs the ledger's checkpoints
   catalogue.db 0600 unless another database is named
   destructions/     records of destructions
 objects/       the embedded object store, unless another is named
@@ -35,6 +36,7 @@ from .embedded_store import flush, share
 from .errors import HomeError
 from .founding import Founding, found_catalogue
 from .ledger import publish
+from .log import SigningKey
 from .objects import Bucket, BucketSettings
 from .trusted_time import TimeSources, simulated_sources
 from .whole_files import partial_of, sync_folder, write_json
@@ -148,10 +150,13 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
         settings["vault_id"] = secrets.token_hex(VAULT_ID_BYTES)
         write_json(path / _CREDENTIALS, credentials)
         write_json(path / _SETTINGS, settings)
+    vault_id = bytes.fromhex(Home.at(path).settings["vault_id"])
     with _parts(Home.at(path)) as (catalogue, bucket, custody):
         bucket.ensure(versioned=True)
         catalogue.migrate()
-        vault_id = bytes.fromhex(Home.at(path).settings["vault_id"])
+        with catalogue.read() as tx:
+            if tx.execute(sa.select(vaults.c.vault_id)).scalar() is None:
+                SigningKey.make(path, vault_id)
         vault = _vault(Home.at(path), vault_id, catalogue, bucket, custody, clock)
         fresh = found_catalogue(vault, custody.at(founding.custodian), founding)
         publish(vault)
@@ -197,8 +202,17 @@ def _vault(
         clock, sources = SystemClock(), TimeSources({"object store": bucket.now, "database": catalogue.now})
     else:
         sources = simulated_sources(clock)
-    settle = _settler(home.settings)
-    return Vault(vault_id, catalogue, bucket, custody, clock, lock_file=lock_file, settle=settle, time=sources)
+    return Vault(
+        vault_id,
+        catalogue,
+        bucket,
+        custody,
+        clock,
+        lock_file=lock_file,
+        settle=_settler(home.settings),
+        time=sources,
+        signing=SigningKey.at(home.path, vault_id),
+    )
 
 
 def allow_custodian(path: Path, uri: str) -> bool:
@@ -240,6 +254,7 @@ def open_for_rebuild(path: Path, clock: Clock | None = None, *, endpoint: str | 
                 message = "The database is not empty; name an empty one in vault.json to rebuild the catalogue in."
                 raise HomeError(message)
         vault_id = bytes.fromhex(home.settings["vault_id"])
+        SigningKey.make(path, vault_id)
         vault = _vault(home, vault_id, catalogue, bucket, custody, clock)
         yield vault
         aside = f"{CATALOGUE}.before-{vault.clock.now():%Y%m%dT%H%M%SZ}"

@@ -44,7 +44,6 @@ from .catalogue.schema import (
     access_tokens,
     cohorts,
     documents,
-    journal,
     records,
     trees,
     vaults,
@@ -55,6 +54,7 @@ from .errors import DamagedError, DestructionRefusedError
 from .holds.history import store_hold, store_scopes
 from .ids import DocumentId, RecordId
 from .ledger import publish
+from .log.stored import append
 from .manifests import Manifest
 from .orders.adopting import store_policy
 from .orders.order import Order
@@ -136,6 +136,7 @@ def rebuild(
                 "masters": [one.root.master for one in staged.values()],
                 "records": len(found.living),
                 "lost": len(found.lost),
+                "log_key": str(vault.signing.verifier),
             }
             note(tx, now, "rebuilt", rebuild_id, facts)
             end_every_serving(tx, now)
@@ -250,8 +251,7 @@ def _fill(
     for told in history.sunsets.values():
         fill_sunset(tx, told)
     for one in history.entries:
-        row = {"id": one.id, "at": one.at, "event": one.event, "subject": one.subject, "facts": one.facts}
-        tx.execute(sa.insert(journal).values(row))
+        append(tx, one)
     for tree, first in staged.items():
         version = first.root.version
         tx.execute(sa.insert(trees).values(tree=tree, version=version - 1, next_version=version + 1))

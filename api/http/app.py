@@ -19,6 +19,7 @@ from .downloads import download_routes
 from .edge import Edge, facts_of
 from .health import health_routes
 from .holds import ExtendHold, PlaceHold, hold_routes
+from .ledger import ledger_routes
 from .limits import Limits
 from .logs import Log, make_log
 from .metrics import Metrics
@@ -81,6 +82,7 @@ def create_app(
         download_routes(desk),
         hold_routes(desk),
         order_routes(desk),
+        ledger_routes(desk),
         health_routes(desk, checkers),
     ):
         app.include_router(routes)

@@ -67,6 +67,7 @@ TAGS: Final = [
     {"name": "documents", "description": "One scanned file each: PDF, JPEG, PNG or TIFF, 25 MiB at most."},
     {"name": "holds", "description": "What protects records from every destruction; for counsel."},
     {"name": "orders", "description": "What people signed, and what was destroyed. Nothing is carried out here."},
+    {"name": "ledger", "description": "What was written down, so that others can check it. No facts, only hashes."},
     {"name": "operation", "description": "For the operator's network; without a token, and nothing personal."},
 ]
 ID: Final = "3v7f0k2m9q8x1c5r6t4w0y2z7b"

@@ -23,6 +23,7 @@ from vault.clock import SimulatedClock
 from vault.context import Vault
 from vault.custody import Custody
 from vault.home import Founding, found_catalogue
+from vault.log import SigningKey
 from vault.trusted_time import simulated_sources
 
 UNWRAP_ALL = """
@@ -62,6 +63,7 @@ def _vault(folder: Path, vault_id: bytes, like: Vault, custodian: WatchedCustodi
         lock_file=folder / "home" / "destruction.lock",
         settle=lambda: None,
         time=like.time,
+        signing=SigningKey.make(folder / "home", vault_id),
     )
 
 
@@ -152,6 +154,7 @@ def set_stage(
         lock_file=home / "destruction.lock",
         settle=lambda: None,
         time=simulated_sources(clock),
+        signing=SigningKey.make(home, vault_id),
     )
     founding = founded_by(Founding(home, "-", folder, "-", "-", uri, "America/New_York", 24))
     assert found_catalogue(vault, watched, founding)

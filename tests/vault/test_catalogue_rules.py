@@ -85,6 +85,11 @@ RECORD = "INSERT INTO records (id, cohort_id, slot, policy_version, opened_at, s
 HELD = "INSERT INTO hold_records (hold_id, record_id, cohort_id) VALUES ('{{hold}}', '{r}', {c})"
 DOCUMENT = "INSERT INTO documents VALUES ('n', '{r}', 't', 'o', 's', 1)"
 
+JOURNAL = (
+    "INSERT INTO journal (id, at, event, subject, facts, salt) "
+    "SELECT {id}, at, 'e', 's', facts, salt FROM journal WHERE id = 1"
+)
+
 FORBIDDEN = {
     "records_stay": "DELETE FROM records WHERE id = '{young}'",
     "cohorts_stay": "DELETE FROM cohorts WHERE id = {young_cohort}",
@@ -108,8 +113,10 @@ FORBIDDEN = {
     "holds_stay": "DELETE FROM holds WHERE id = '{third}'",
     "reads_stay": "DELETE FROM reads",
     "journal_is_append_only": "UPDATE journal SET event = 'x' WHERE id = 1",
-    "journal_has_no_gaps": "INSERT INTO journal SELECT MAX(id) + 2, 1, 'e', 's', 'null' FROM journal",
-    "journal_has_no_gaps: from behind": "INSERT INTO journal SELECT 0, 1, 'e', 's', 'null'",
+    "journal_has_no_gaps": JOURNAL.format(id="(SELECT MAX(id) + 2 FROM journal)"),
+    "journal_has_no_gaps: from behind": JOURNAL.format(id=0),
+    "ledger_nodes_stay": "DELETE FROM ledger_nodes",
+    "ledger_nodes_are_append_only": "UPDATE ledger_nodes SET position = position + 1000",
     "reads_are_append_only": "UPDATE reads SET purpose = 'audit'",
     "records_enter_open_cohorts: closed": RECORD.format(c="{shut_cohort}", s=40),
     "records_enter_open_cohorts: slot not given out": RECORD.format(c="{young_cohort}", s=900),
@@ -394,7 +401,5 @@ def test_a_writer_that_waits_too_long_is_told_so(quick_world: World, monkeypatch
 def test_a_snapshot_does_not_move(quick_world: World) -> None:
     with quick_world.vault.catalogue.read() as tx:
         first = tx.exec_driver_sql("SELECT COUNT(*) FROM journal").scalar()
-        quick_world.run(
-            "INSERT INTO journal (id, at, event, subject, facts) SELECT MAX(id) + 1, 1, 'e', 's', 'null' FROM journal"
-        )
+        quick_world.run(JOURNAL.format(id="(SELECT MAX(id) + 1 FROM journal)"))
         assert tx.exec_driver_sql("SELECT COUNT(*) FROM journal").scalar() == first

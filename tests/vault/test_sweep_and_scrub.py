@@ -21,7 +21,7 @@ from vault.errors import BusyError, DestroyedError, DestructionRefusedError
 from vault.filing import complete_record
 from vault.frozen_lists import forecast, freeze_sweep
 from vault.holds import NothingToHoldError
-from vault.merkle import tree_hash
+from vault.log.merkle import tree_hash
 from vault.retention import Cause
 
 STEPS = ["intent", "create master", "stage", "condemn", "fence", "destroy master", "record"]

@@ -30,6 +30,7 @@ from vault.filing import complete_record, open_record
 from vault.home import Founding, found_catalogue
 from vault.ids import RecordId
 from vault.keyring import custodian_of
+from vault.log import SigningKey
 from vault.objects import Bucket
 from vault.retention import Cause
 from vault.retrieval import read_document, read_record
@@ -214,6 +215,7 @@ def open_world_vault(folder: Path, vault_id: bytes, bucket: Bucket, clock: Simul
         lock_file=home / "destruction.lock",
         settle=lambda: None,
         time=simulated_sources(clock),
+        signing=SigningKey.make(home, vault_id),
     )
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "destructions",
     "documents",
     "journal",
+    "ledger_nodes",
     "locked_objects",
     "masters",
     "metadata",
@@ -315,6 +316,18 @@ journal = sa.Table(
     sa.Column("event", sa.String(40), nullable=False),
     sa.Column("subject", sa.String(64), nullable=False),
     sa.Column("facts", sa.JSON, nullable=False),
+    # Random; the entry's leaf in the Merkle tree commits to the facts with it and does not show them.
+    sa.Column("salt", sa.LargeBinary(16), nullable=False),
+    sa.Index("ix_journal_event", "event", "id"),
+)
+
+# The Merkle tree over the journal: the hash of every complete subtree, of 2^level leaves from position·2^level on.
+ledger_nodes = sa.Table(
+    "ledger_nodes",
+    metadata,
+    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.LargeBinary(32), nullable=False),
 )
 
 nodes = sa.Table(

@@ -19,7 +19,7 @@ from vault.catalogue.schema import records
 from vault.context import current_policy, note
 from vault.errors import OrderRefusedError
 from vault.ids import ListId, new_id
-from vault.merkle import tree_hash
+from vault.log.merkle import tree_hash
 
 from .order import Order
 

@@ -86,7 +86,7 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
         Forbid(f"{table}_stay", "DELETE", table, "", f"{table} are never deleted")
         for table in (
             *("records", "cohorts", "destructions", "journal", "hold_records", "hold_scopes", "holds", "reads"),
-            *("policies", "orders", "lists", "list_slots", "time_marks", "sunsets"),
+            *("policies", "orders", "lists", "list_slots", "time_marks", "sunsets", "ledger_nodes"),
         )
     ),
     Forbid("journal_is_append_only", "UPDATE", "journal", "", "the journal is append-only"),
@@ -99,7 +99,7 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
     ),
     *(
         Forbid(f"{table}_are_append_only", "UPDATE", table, "", f"{table} are append-only")
-        for table in ("policies", "lists", "list_slots")
+        for table in ("policies", "lists", "list_slots", "ledger_nodes")
     ),
     Forbid(
         "policies_follow_one_another",

@@ -73,7 +73,16 @@ def upgrade() -> None:
         sa.Column("event", sa.String(length=40), nullable=False),
         sa.Column("subject", sa.String(length=64), nullable=False),
         sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("salt", sa.LargeBinary(length=16), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_journal")),
+    )
+    op.create_index("ix_journal_event", "journal", ["event", "id"], unique=False)
+    op.create_table(
+        "ledger_nodes",
+        sa.Column("level", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("level", "position", name=op.f("pk_ledger_nodes")),
     )
     op.create_table(
         "masters",
