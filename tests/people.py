@@ -97,6 +97,7 @@ def founding_approvals(document: bytes) -> tuple[bytes, ...]:
 
 def written_policy(folder: Path) -> list[str]:
     """The words after `shredvault init` by which a vault gets a policy that these people signed."""
+    folder.mkdir(parents=True, exist_ok=True)
     document = founding_policy()
     (folder / "policy.json").write_bytes(document)
     words = ["--policy", str(folder / "policy.json")]

@@ -99,6 +99,9 @@ def test_each_does_its_own_work(world: World) -> None:
 
 
 ENDS = [
+    "INSERT INTO policies SELECT * FROM policies",
+    "UPDATE orders SET used_at = 1, used_by = 'x'",
+    "INSERT INTO lists SELECT * FROM lists",
     "UPDATE records SET condemned_by = NULL",
     "UPDATE records SET spared = false",
     "UPDATE records SET reclaimed = true, sheet = NULL",
@@ -137,7 +140,9 @@ CHANGES = [
     "UPDATE roots SET master = master",
     "UPDATE sealed_pages SET sealed = sealed",
     "UPDATE policies SET retention_months = 1",
-    "INSERT INTO policies SELECT * FROM policies",
+    "UPDATE orders SET body = body",
+    "UPDATE orders SET effective_at = 1",
+    "UPDATE list_slots SET slots = slots",
     "UPDATE vaults SET vault_id = vault_id",
     "UPDATE records SET completed_at = 1 WHERE id = '' RETURNING sheet",
     "ALTER TABLE records DISABLE TRIGGER ALL",
