@@ -309,18 +309,21 @@ def _fill_records(tx: Transaction, history: History, found: Found, tokens: set[s
         tx.execute(
             sa.update(records)
             .where(records.c.id == manifest.record)
-            .values(completed_at=manifest.completed_at, due_on=_due_on(manifest, policies))
+            .values(
+                completed_at=manifest.completed_at,
+                due_on=_due_on(manifest, policies, history.decided.get(manifest.record)),
+            )
         )
 
 
-def _due_on(manifest: Manifest, policies: Sequence[Policy]) -> date:
-    """The earliest due date under the record's own policy and every shorter one that came after it (P2)."""
+def _due_on(manifest: Manifest, policies: Sequence[Policy], decided: date | None) -> date:
+    """The earliest due date: of the record, of every shorter policy that came after it (P2), of its decision (P3)."""
     days = [
         due_on(civil_date(manifest.completed_at, policy.zone), policy.retention_months)
         for before, policy in pairwise(policies)
         if policy.version > manifest.policy and policy.retention_months < before.retention_months
     ]
-    return min([manifest.due_on, *days])
+    return min([manifest.due_on, *days, *([decided] if decided else [])])
 
 
 def _vault_id(tx: Transaction) -> bytes:

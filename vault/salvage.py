@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 from keystore import (
@@ -111,6 +111,8 @@ class History:
     revoked_tokens: dict[str, datetime] = field(default_factory=dict)
     high_water: datetime | None = None
     """The latest entry that was made while time was trusted (T5)."""
+    decided: dict[str, date] = field(default_factory=dict)
+    """Records that were due at once, because their applications were decided (P3)."""
     suspicion: tuple[datetime, str] | None = None
     """Since when time is SUSPECT, and why."""
     masters: dict[str, str] = field(default_factory=dict)
@@ -158,6 +160,8 @@ def _apply(history: History, entry: Entry) -> None:
             history.masters.pop(entry.subject, None)
         case "token revoked":
             history.revoked_tokens[entry.subject] = entry.at
+        case "decided":
+            history.decided[entry.subject] = date.fromisoformat(facts["due_on"])
         case "policy adopted":
             history.policies.append((entry.at, facts))
         case "sunset latched" | "deferral statement":

@@ -27,6 +27,7 @@ from vault.errors import (
     NotFoundError,
     RecordClosedError,
     RecordIncompleteError,
+    RecordsAreKeptError,
     SealedOffError,
     TooManyDocumentsError,
     UnsupportedTypeError,
@@ -38,7 +39,23 @@ from . import problems
 from .applicants import OpenRecord
 from .problems import MEDIA_TYPE, PROBLEMS, Kind
 
-__all__ = ["COMPLETE", "DESCRIPTION", "GET", "HEALTH", "METRICS", "OPEN", "PUT", "READY", "TAGS", "VIEW", "App"]
+__all__ = [
+    "COMPLETE",
+    "DECIDED",
+    "DESCRIPTION",
+    "EVERYWHERE",
+    "GET",
+    "OPEN",
+    "PLAIN",
+    "PUT",
+    "SECURED",
+    "TAGS",
+    "VIEW",
+    "App",
+    "answer",
+    "parameter",
+    "refusals",
+]
 
 DESCRIPTION: Final = (
     "Files scanned identity documents into a vault that can make them unrecoverable. A center's token files and cannot "
@@ -116,7 +133,8 @@ def _example(kind: Kind) -> dict[str, Any]:
     return example
 
 
-def _refusals(*causes: Kind | type[Exception]) -> dict[int | str, dict[str, Any]]:
+def refusals(*causes: Kind | type[Exception]) -> dict[int | str, dict[str, Any]]:
+    """Answers by status, from the kinds of problems that an operation ends with."""
     by_status: dict[int | str, list[Kind]] = {}
     for cause in causes:
         kind = cause if isinstance(cause, Kind) else PROBLEMS[cause]
@@ -135,7 +153,8 @@ def _refusals(*causes: Kind | type[Exception]) -> dict[int | str, dict[str, Any]
     }
 
 
-def _answer(description: str, example: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:
+def answer(description: str, example: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """An answer in JSON, described by an example."""
     properties = {name: {"type": _type_of(value)} for name, value in example.items()}
     schema = {"type": "object", "required": list(example), "properties": properties}
     return {
@@ -153,7 +172,8 @@ def _type_of(value: object) -> str | list[str]:
     return {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}[type(value)]
 
 
-def _parameter(place: str, name: str, text: str, example: str, **schema: Any) -> dict[str, Any]:
+def parameter(place: str, name: str, text: str, example: str, **schema: Any) -> dict[str, Any]:
+    """A parameter of an operation, which must be given."""
     return {
         "in": place,
         "name": name,
@@ -164,8 +184,8 @@ def _parameter(place: str, name: str, text: str, example: str, **schema: Any) ->
     }
 
 
-_RECORD: Final = _parameter("path", "record_id", "The record's id, as it was returned.", _ID, minLength=1, maxLength=26)
-_NAME: Final = _parameter(
+_RECORD: Final = parameter("path", "record_id", "The record's id, as it was returned.", _ID, minLength=1, maxLength=26)
+_NAME: Final = parameter(
     "path",
     "name",
     "The document's name: 1 to 120 printable characters, no slash, percent-encoded UTF-8. It is kept under seal.",
@@ -173,16 +193,16 @@ _NAME: Final = _parameter(
     minLength=1,
     maxLength=120,
 )
-_PURPOSE: Final = _parameter("header", "Purpose", "Why you read.", "application-review", enum=list(Purpose))
-_KEY: Final = _parameter(
+_PURPOSE: Final = parameter("header", "Purpose", "Why you read.", "application-review", enum=list(Purpose))
+_KEY: Final = parameter(
     "header",
     "Idempotency-Key",
     "A random UUID, new for each new record: the same key with the same body gets the same answer.",
     "0b6c7c1e-5a56-4a53-9d0c-2f6b8a1f8d0e",
     format="uuid",
 )
-_SECURED: Final = [{"token": list[str]()}]
-_EVERYWHERE: Final = (
+SECURED: Final = [{"token": list[str]()}]
+EVERYWHERE: Final = (
     problems.REQUEST_UNUSABLE,
     problems.TOKEN_MISSING,
     MistypedTokenError,
@@ -196,25 +216,25 @@ _EVERYWHERE: Final = (
     CustodianUnavailableError,
     ObjectStoreError,
 )
-_PLAIN: Final[dict[str, Any]] = {"response_class": Response}
+PLAIN: Final[dict[str, Any]] = {"response_class": Response}
 
-OPEN: Final[dict[str, Any]] = _PLAIN | {
+OPEN: Final[dict[str, Any]] = PLAIN | {
     "operation_id": "open_record",
     "summary": "Open a record",
     "description": "For centers. The applicant's fields go into the record's sealed sheet. The receipt code is for the "
     "applicant.",
     "status_code": 201,
     "responses": {
-        200: _answer(
+        200: answer(
             "The same request was answered before; this is that answer.",
             {"record_id": _ID, "receipt": "7k2m-9q8x-1c5r-6t4w"},
             {"Idempotent-Replayed": "`true`", "Location": "The record."},
         ),
-        201: _answer(
+        201: answer(
             "The record is open.", {"record_id": _ID, "receipt": "7k2m-9q8x-1c5r-6t4w"}, {"Location": "The record."}
         ),
-        **_refusals(
-            *_EVERYWHERE,
+        **refusals(
+            *EVERYWHERE,
             problems.KEY_MISSING,
             problems.LENGTH_UNREADABLE,
             problems.BODY_TOO_SLOW,
@@ -227,7 +247,7 @@ OPEN: Final[dict[str, Any]] = _PLAIN | {
         ),
     },
     "openapi_extra": {
-        "security": _SECURED,
+        "security": SECURED,
         "parameters": [_KEY],
         "requestBody": {
             "required": True,
@@ -248,20 +268,20 @@ OPEN: Final[dict[str, Any]] = _PLAIN | {
     },
 }
 
-PUT: Final[dict[str, Any]] = _PLAIN | {
+PUT: Final[dict[str, Any]] = PLAIN | {
     "operation_id": "put_document",
     "summary": "File a document",
     "description": "For the center that opened the record. The raw bytes are the body. The type is told by the first "
     "bytes; a Content-Type, where one is sent, must agree. Sending the same bytes again is answered 200.",
     "status_code": 201,
     "responses": {
-        200: _answer(
+        200: answer(
             "The same bytes were there under this name already.",
             {"document_id": _ID, "media_type": "image/jpeg", "size": 410536},
         ),
-        201: _answer("The document is in the vault.", {"document_id": _ID, "media_type": "image/jpeg", "size": 410536}),
-        **_refusals(
-            *_EVERYWHERE,
+        201: answer("The document is in the vault.", {"document_id": _ID, "media_type": "image/jpeg", "size": 410536}),
+        **refusals(
+            *EVERYWHERE,
             problems.LENGTH_UNREADABLE,
             NotFoundError,
             problems.BODY_TOO_SLOW,
@@ -279,7 +299,7 @@ PUT: Final[dict[str, Any]] = _PLAIN | {
         ),
     },
     "openapi_extra": {
-        "security": _SECURED,
+        "security": SECURED,
         "parameters": [_RECORD, _NAME],
         "requestBody": {
             "required": True,
@@ -298,26 +318,37 @@ PUT: Final[dict[str, Any]] = _PLAIN | {
     },
 }
 
-COMPLETE: Final[dict[str, Any]] = _PLAIN | {
+COMPLETE: Final[dict[str, Any]] = PLAIN | {
     "operation_id": "complete_record",
     "summary": "Complete a record",
     "description": "For the center that opened it. The retention clock starts. Safe to repeat: the first time counts.",
     "responses": {
-        200: _answer(
+        200: answer(
             "The record is complete.",
             {"record_id": _ID, "completed_at": "2026-01-05T15:02:11+00:00", "due_on": "2028-01-06", "documents": 2},
         ),
-        **_refusals(*_EVERYWHERE, NotFoundError, RecordIncompleteError, DestroyedError, CatalogueFullError),
+        **refusals(*EVERYWHERE, NotFoundError, RecordIncompleteError, DestroyedError, CatalogueFullError),
     },
-    "openapi_extra": {"security": _SECURED, "parameters": [_RECORD]},
+    "openapi_extra": {"security": SECURED, "parameters": [_RECORD]},
 }
 
-VIEW: Final[dict[str, Any]] = _PLAIN | {
+DECIDED: Final[dict[str, Any]] = PLAIN | {
+    "operation_id": "decide_record",
+    "summary": "Tell that an application was decided",
+    "description": "For the center that opened it, where nothing is kept: the record is due at once. Safe to repeat.",
+    "responses": {
+        200: answer("The record is due.", {"record_id": _ID, "due_on": "2026-01-05"}),
+        **refusals(*EVERYWHERE, NotFoundError, RecordIncompleteError, RecordsAreKeptError, DestroyedError),
+    },
+    "openapi_extra": {"security": SECURED, "parameters": [_RECORD]},
+}
+
+VIEW: Final[dict[str, Any]] = PLAIN | {
     "operation_id": "read_record",
     "summary": "Look at a record",
     "description": "For reviewers. The reading and its purpose are on record before anything is opened.",
     "responses": {
-        200: _answer(
+        200: answer(
             "The record's sheet and the list of its documents.",
             {
                 "record_id": _ID,
@@ -329,14 +360,14 @@ VIEW: Final[dict[str, Any]] = _PLAIN | {
                 "documents": [{"name": "passport.jpg", "media_type": "image/jpeg", "size": 410536}],
             },
         ),
-        **_refusals(
-            *_EVERYWHERE, PurposeError, NotFoundError, DestroyedError, SealedOffError, CatalogueFullError, DamagedError
+        **refusals(
+            *EVERYWHERE, PurposeError, NotFoundError, DestroyedError, SealedOffError, CatalogueFullError, DamagedError
         ),
     },
-    "openapi_extra": {"security": _SECURED, "parameters": [_RECORD, _PURPOSE]},
+    "openapi_extra": {"security": SECURED, "parameters": [_RECORD, _PURPOSE]},
 }
 
-GET: Final[dict[str, Any]] = _PLAIN | {
+GET: Final[dict[str, Any]] = PLAIN | {
     "operation_id": "read_document",
     "summary": "Read a document",
     "description": "For reviewers. The reading and its purpose are on record before the first byte leaves. An answer "
@@ -355,39 +386,9 @@ GET: Final[dict[str, Any]] = _PLAIN | {
                 }
             },
         },
-        **_refusals(
-            *_EVERYWHERE, PurposeError, NotFoundError, DestroyedError, SealedOffError, CatalogueFullError, DamagedError
+        **refusals(
+            *EVERYWHERE, PurposeError, NotFoundError, DestroyedError, SealedOffError, CatalogueFullError, DamagedError
         ),
     },
-    "openapi_extra": {"security": _SECURED, "parameters": [_RECORD, _NAME, _PURPOSE]},
-}
-
-HEALTH: Final[dict[str, Any]] = _PLAIN | {
-    "operation_id": "healthz",
-    "summary": "Whether the process lives",
-    "responses": {200: _answer("It does.", {"status": "ok"})},
-}
-
-_CHECKS: Final = {"lease": "ok", "catalogue": "ok", "bucket": "ok"}
-READY: Final[dict[str, Any]] = _PLAIN | {
-    "operation_id": "readyz",
-    "summary": "Whether it can serve",
-    "description": "Looks at the lease, the catalogue and the bucket, once a second at most.",
-    "responses": {
-        200: _answer("All is well.", {"status": "ok", "checks": _CHECKS}),
-        503: _answer(
-            "Something is not.", {"status": "not ready", "checks": _CHECKS | {"bucket": "ObjectStoreUnavailable"}}
-        ),
-    },
-}
-
-METRICS: Final[dict[str, Any]] = _PLAIN | {
-    "operation_id": "metrics",
-    "summary": "Counters, for Prometheus",
-    "responses": {
-        200: {
-            "description": "Prometheus' text format.",
-            "content": {"text/plain": {"schema": {"type": "string"}, "example": "shredvault_uploads_in_flight 0.0"}},
-        }
-    },
+    "openapi_extra": {"security": SECURED, "parameters": [_RECORD, _NAME, _PURPOSE]},
 }
