@@ -22,6 +22,7 @@ from .limits import Limits
 from .logs import Log, make_log
 from .metrics import Metrics
 from .openapi import DESCRIPTION, TAGS, App
+from .orders import order_routes
 from .problems import problem_response, router_problem
 from .records import record_routes
 from .uploads import upload_routes
@@ -72,7 +73,14 @@ def create_app(
     app.add_middleware(Edge, log=log or make_log(), metrics=metrics, limits=limits, departure=departure)
     app.add_exception_handler(HTTPException, _router_says_no)
     desk = Desk(vault, node, limits, metrics, workers, departure)
-    for routes in (record_routes(desk), upload_routes(desk), download_routes(desk), health_routes(desk, checkers)):
+    every = (
+        record_routes(desk),
+        upload_routes(desk),
+        download_routes(desk),
+        order_routes(desk),
+        health_routes(desk, checkers),
+    )
+    for routes in every:
         app.include_router(routes)
     return app
 

@@ -65,6 +65,7 @@ DESCRIPTION: Final = (
 TAGS: Final = [
     {"name": "records", "description": "One application each: opened, filled with documents, completed."},
     {"name": "documents", "description": "One scanned file each: PDF, JPEG, PNG or TIFF, 25 MiB at most."},
+    {"name": "orders", "description": "What people signed, and what was destroyed. Nothing is carried out here."},
     {"name": "operation", "description": "For the operator's network; without a token, and nothing personal."},
 ]
 _ID: Final = "3v7f0k2m9q8x1c5r6t4w0y2z7b"
@@ -134,7 +135,7 @@ def _example(kind: Kind) -> dict[str, Any]:
 
 
 def refusals(*causes: Kind | type[Exception]) -> dict[int | str, dict[str, Any]]:
-    """Answers by status, from the kinds of problems that an operation ends with."""
+    """The answers with problem documents, by status."""
     by_status: dict[int | str, list[Kind]] = {}
     for cause in causes:
         kind = cause if isinstance(cause, Kind) else PROBLEMS[cause]
@@ -154,7 +155,7 @@ def refusals(*causes: Kind | type[Exception]) -> dict[int | str, dict[str, Any]]
 
 
 def answer(description: str, example: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:
-    """An answer in JSON, described by an example."""
+    """An answer in JSON: every member of the example is there."""
     properties = {name: {"type": _type_of(value)} for name, value in example.items()}
     schema = {"type": "object", "required": list(example), "properties": properties}
     return {
@@ -173,7 +174,7 @@ def _type_of(value: object) -> str | list[str]:
 
 
 def parameter(place: str, name: str, text: str, example: str, **schema: Any) -> dict[str, Any]:
-    """A parameter of an operation, which must be given."""
+    """A parameter that must be given."""
     return {
         "in": place,
         "name": name,

@@ -30,11 +30,13 @@ from vault.errors import (
     IdempotencyConflictError,
     MasterGoneError,
     NotFoundError,
+    OrderRefusedError,
     RecordClosedError,
     RecordIncompleteError,
     RecordsAreKeptError,
     SealBrokenError,
     SealedOffError,
+    SignaturesUnavailableError,
     TooManyDocumentsError,
     UnsupportedTypeError,
 )
@@ -152,6 +154,10 @@ PROBLEMS: Final[Mapping[type[Exception], Kind]] = {
         "A purpose is needed",
         "Say why you read, in the header `Purpose`, with a word of the list `purposes`.",
         members={"purposes": list(Purpose)},
+    ),
+    OrderRefusedError: Kind("order-refused", 422, "The order is refused"),
+    SignaturesUnavailableError: Kind(
+        "signatures", 503, "Signatures cannot be verified now", "ssh-keygen does not run on this machine.", _LATER_S
     ),
     NotFoundError: Kind("not-found", 404, "Not found"),
     DestroyedError: Kind(

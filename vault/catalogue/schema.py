@@ -241,7 +241,7 @@ access_tokens = sa.Table(
     sa.Column("secret_hash", sa.LargeBinary(32), nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("revoked_at", Instant),
-    sa.CheckConstraint("role IN ('center', 'reviewer')", name="role"),
+    sa.CheckConstraint("role IN ('center', 'reviewer', 'counsel', 'records-officer', 'auditor')", name="role"),
 )
 
 holds = sa.Table(

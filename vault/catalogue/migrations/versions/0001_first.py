@@ -21,7 +21,10 @@ def upgrade() -> None:
         sa.Column("secret_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
-        sa.CheckConstraint("role IN ('center', 'reviewer')", name=op.f("ck_access_tokens_role")),
+        sa.CheckConstraint(
+            "role IN ('center', 'reviewer', 'counsel', 'records-officer', 'auditor')",
+            name=op.f("ck_access_tokens_role"),
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_access_tokens")),
     )
     op.create_table(
