@@ -12,6 +12,7 @@ from vault.access import ForbiddenError
 from vault.deciding import decide_record
 from vault.errors import (
     DestroyedError,
+    DestructionRefusedError,
     OrderRefusedError,
     RecordIncompleteError,
     RecordsAreKeptError,
@@ -88,13 +89,15 @@ def test_nobody_decides_and_everything_goes_that_is_not_held(quick_world: World)
     assert events(world, "sunset%") == ["sunset notice"]
     to(world, OVER - timedelta(minutes=1))
     assert len(tick(world.vault)) == 1
-    assert world.destroy(Cause.SUNSET).condemned == 0
+    with pytest.raises(DestructionRefusedError, match="No sunset has latched"):
+        world.destroy(Cause.SUNSET)
     world.assert_readable(gone, held)
     # The last day is over: nobody reads what is to be destroyed, though nothing has latched yet. What is held is read.
     to(world, OVER)
     assert sealed_off(world, gone.id)
     world.assert_readable(held)
-    assert world.destroy(Cause.SUNSET).condemned == 0
+    with pytest.raises(DestructionRefusedError, match="No sunset has latched"):
+        world.destroy(Cause.SUNSET)
     latched, deferred = tick(world.vault)
     assert "2026-03-08 is over; its outcome is DESTROY, by default" in latched
     assert "1 records are held" in deferred
