@@ -11,7 +11,7 @@ from typing import Any
 
 from vault.context import Vault
 from vault.founding import Founding
-from vault.frozen_lists import freeze_ordered, freeze_sweep
+from vault.frozen_lists import freeze_ordered, freeze_sunset, freeze_sweep
 from vault.ids import DestructionId
 from vault.orders import Accepted, Order, accept_order
 from vault.orders.drafting import Terms, draft_scrub
@@ -127,6 +127,8 @@ def frozen(vault: Vault, cause: Cause) -> DestructionId:
     """A frozen list with the authority that its cause needs."""
     if cause is Cause.SWEEP:
         return freeze_sweep(vault)
+    if cause is Cause.SUNSET:
+        return freeze_sunset(vault)
     return freeze_ordered(vault, submitted(vault, draft_scrub(vault, TERMS).order).id)
 
 

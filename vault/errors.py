@@ -44,6 +44,7 @@ __all__ = [
     "PolicyError",
     "RecordClosedError",
     "RecordIncompleteError",
+    "RecordsAreKeptError",
     "RuleBrokenError",
     "SealBrokenError",
     "SealedOffError",
@@ -149,6 +150,13 @@ class RecordClosedError(VaultError):
 
 class RecordIncompleteError(VaultError):
     """The record cannot be completed: it has no document."""
+
+
+class RecordsAreKeptError(VaultError):
+    """A decision does not end a record here: the program keeps records (P3)."""
+
+    def __init__(self) -> None:
+        super().__init__("This program keeps records for the time that its policy names; a decision does not end that.")
 
 
 class DocumentConflictError(VaultError):

@@ -21,7 +21,6 @@ from .access import Caller, Role
 from .catalogue import Transaction, keys
 from .catalogue.filed import documents_of, record_state
 from .catalogue.schema import cohorts, record_states, records
-from .clock import civil_date
 from .context import Vault, current_policy
 from .errors import (
     BusyError,
@@ -34,7 +33,8 @@ from .ids import RecordId, base32, is_id, new_id
 from .key_uses import UseCutError
 from .keyring import TRIES, custodian_of, fetch_key, grow
 from .manifests import Filed, Manifest, manifest_name
-from .policy import Policy, due_on
+from .no_retain import due_of
+from .policy import Policy
 from .sheets import Sheet, body_tag
 from .timekeeping import note_filing
 
@@ -92,7 +92,7 @@ def open_record(
             known = tx.execute(sa.select(records.c.id).where(records.c.idempotency_hash == key_hash)).scalar()
             policy = current_policy(tx)
             now = vault.clock.now()
-            due = due_on(civil_date(now, policy.zone), policy.retention_months)
+            due = due_of(tx, policy, now)
             cohort = _open_cohort(tx, due)
         if known is not None:
             return _repeated(vault, RecordId(known), digest)
@@ -250,7 +250,8 @@ def complete_record(vault: Vault, caller: Caller, record_id: str) -> Completed:
     for _ in range(TRIES):
         with vault.catalogue.read() as tx:
             row = own_record(tx, caller, record_id)
-            policy = current_policy(tx)
+            now = vault.clock.now()
+            due = due_of(tx, current_policy(tx), now)
             filed = documents_of(tx, row.id)
         if row.completed_at is not None:
             if overtaken:
@@ -260,8 +261,6 @@ def complete_record(vault: Vault, caller: Caller, record_id: str) -> Completed:
         if not filed:
             message = "The record has no document yet."
             raise RecordIncompleteError(message)
-        now = vault.clock.now()
-        due = due_on(civil_date(now, policy.zone), policy.retention_months)
         _put_manifest(vault, row, filed, now, due)
         vault.settle()
         with vault.catalogue.write() as tx:

@@ -25,7 +25,7 @@ from .orders.adopting import approvals_of, verify_standing
 from .orders.lists import require_list, root_of
 from .retention import CONDEMNABLE, Cause, Predicate, Verdict, count_verdicts, judge, judge_named
 from .staging import revisions_of
-from .sunset.latched import latched_sunsets
+from .sunset.latched import authority_of, latched_sunsets
 
 __all__ = [
     "MOVE",
@@ -105,13 +105,19 @@ def freeze_sweep(vault: Vault) -> DestructionId:
     return _freeze_judged(vault, Cause.SWEEP, f"standing policy version {policy.version}, approved by {approvers}")
 
 
-def freeze_sunset(vault: Vault, authority: str) -> DestructionId:
-    """Step 0 of what a deadline has left (S4), which needs nobody's order: what has latched stands in the catalogue.
+def freeze_sunset(vault: Vault) -> DestructionId:
+    """Step 0 after the deadline of a sunset: its outcome has latched, which needs nobody's order any more (S4).
 
     Raises:
-        NotApprovedError, OrderRefusedError, DestructionRefusedError: as for a sweep.
+        NotApprovedError, OrderRefusedError: the policy lacks approvals, or one does not verify any more.
+        DestructionRefusedError: no sunset has latched, or another destruction is unfinished.
     """
     verify_standing(vault)
+    with vault.catalogue.read() as tx:
+        authority = authority_of(tx)
+    if authority is None:
+        message = "No sunset has latched; nothing was destroyed."
+        raise DestructionRefusedError(message)
     return _freeze_judged(vault, Cause.SUNSET, authority)
 
 

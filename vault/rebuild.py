@@ -18,8 +18,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import date, datetime
-from itertools import pairwise
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -48,7 +47,6 @@ from .catalogue.schema import (
     trees,
     vaults,
 )
-from .clock import civil_date
 from .context import Vault, note
 from .errors import DamagedError, DestructionRefusedError
 from .holds.history import store_hold, store_scopes
@@ -58,8 +56,8 @@ from .log.stored import append
 from .manifests import Manifest
 from .orders.adopting import store_policy
 from .orders.order import Order
-from .policy import Policy, due_on
-from .salvage import Found, History, ReachableKeys, find_records, read_history
+from .policy import Policy
+from .salvage import Found, History, ReachableKeys, earliest_due, find_records, read_history
 from .servings import end_every_serving
 from .sheets import NAME_TAG_BYTES, Slip, name_tag
 from .sunset.latching import fill_sunset
@@ -343,18 +341,11 @@ def _fill_records(tx: Transaction, history: History, found: Found, tokens: set[s
         tx.execute(
             sa.update(records)
             .where(records.c.id == manifest.record)
-            .values(completed_at=manifest.completed_at, due_on=_due_on(manifest, policies))
+            .values(
+                completed_at=manifest.completed_at,
+                due_on=earliest_due(manifest, policies, history.decided.get(manifest.record)),
+            )
         )
-
-
-def _due_on(manifest: Manifest, policies: Sequence[Policy]) -> date:
-    """The earliest due date under the record's own policy and every shorter one that came after it (P2)."""
-    days = [
-        due_on(civil_date(manifest.completed_at, policy.zone), policy.retention_months)
-        for before, policy in pairwise(policies)
-        if policy.version > manifest.policy and policy.retention_months < before.retention_months
-    ]
-    return min([manifest.due_on, *days])
 
 
 def _vault_id(tx: Transaction) -> bytes:

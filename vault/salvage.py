@@ -6,10 +6,11 @@ give the record keys. The manifests give the records; a manifest counts when its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from itertools import pairwise
 from typing import Any, Final
 
 from keystore import (
@@ -26,6 +27,7 @@ from keystore import (
 )
 
 from . import mirror
+from .clock import civil_date
 from .errors import DamagedError
 from .frozen_lists import unpack_slots
 from .holds.history import EVENTS, HeldBy, tell
@@ -33,6 +35,7 @@ from .ids import DestructionId, RecordId
 from .ledger import Entry, Mark, read_ledger
 from .manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, Manifest
 from .objects import Bucket
+from .policy import Policy, due_on
 
 __all__ = [
     "Condemned",
@@ -41,6 +44,7 @@ __all__ = [
     "LatchedSunset",
     "Ordered",
     "ReachableKeys",
+    "earliest_due",
     "find_records",
     "read_history",
 ]
@@ -102,6 +106,8 @@ class History:
     revoked_tokens: dict[str, datetime] = field(default_factory=dict)
     high_water: datetime | None = None
     """The latest entry that was made while time was trusted (T5)."""
+    decided: dict[str, date] = field(default_factory=dict)
+    """Records that were due at once, because their applications were decided (P3)."""
     suspicion: tuple[datetime, str] | None = None
     """Since when time is SUSPECT, and why."""
     masters: dict[str, str] = field(default_factory=dict)
@@ -152,6 +158,8 @@ def _apply(history: History, entry: Entry) -> None:
             history.masters.pop(entry.subject, None)
         case "token revoked":
             history.revoked_tokens[entry.subject] = entry.at
+        case "decided":
+            history.decided[entry.subject] = date.fromisoformat(facts["due_on"])
         case "policy adopted":
             history.policies.append((entry.at, facts))
         case "sunset latched" | "deferral statement":
@@ -321,3 +329,13 @@ def find_records(bucket: Bucket, vault_id: bytes, history: History, reachable: R
         else:
             found.lost.append(record_id)
     return found
+
+
+def earliest_due(manifest: Manifest, policies: Sequence[Policy], decided: date | None) -> date:
+    """The earliest due date: of the record, of every shorter policy that came after it (P2), of its decision (P3)."""
+    days = [
+        due_on(civil_date(manifest.completed_at, policy.zone), policy.retention_months)
+        for before, policy in pairwise(policies)
+        if policy.version > manifest.policy and policy.retention_months < before.retention_months
+    ]
+    return min([manifest.due_on, *days, *([decided] if decided else [])])

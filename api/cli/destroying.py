@@ -26,7 +26,7 @@ from vault.orders import Action
 from vault.reclaim import reclaim, sweep_litter
 from vault.retention import Cause
 from vault.status import destruction_record, destructions, find_destruction, status_of, write_destruction_record
-from vault.sunset.latching import authority_of, tick
+from vault.sunset.latching import tick
 
 from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
@@ -77,11 +77,11 @@ def sweep(
             note(sentence)
         _follow_holds(vault, where)
         with vault.catalogue.read() as tx:
-            version, sunset = current_policy(tx).version, authority_of(tx)
+            version = current_policy(tx).version
         _destroy(vault, where, Cause.SWEEP, freeze_sweep(vault), no_reclaim, as_json)
-        if sunset is not None and forecast(vault, Cause.SUNSET).would_die:
+        if "ordered" in forecast(vault, Cause.SUNSET).would_die:
             # S4: what has latched needs nobody's order; only a hold keeps a record from it.
-            _destroy(vault, where, Cause.SUNSET, freeze_sunset(vault, sunset), no_reclaim, as_json)
+            _destroy(vault, where, Cause.SUNSET, freeze_sunset(vault), no_reclaim, as_json)
         with carrying_out():
             renewed = renew_masters(vault, f"standing policy version {version}")
         for one in renewed:

@@ -28,6 +28,7 @@ from vault.errors import (
     NotFoundError,
     RecordClosedError,
     RecordIncompleteError,
+    RecordsAreKeptError,
     SealedOffError,
     TooManyDocumentsError,
     UnsupportedTypeError,
@@ -41,6 +42,7 @@ from .problems import MEDIA_TYPE, PROBLEMS, Kind
 
 __all__ = [
     "COMPLETE",
+    "DECIDED",
     "DESCRIPTION",
     "EVERYWHERE",
     "GET",
@@ -337,6 +339,17 @@ COMPLETE: Final[dict[str, Any]] = PLAIN | {
             {"record_id": ID, "completed_at": "2026-01-05T15:02:11+00:00", "due_on": "2028-01-06", "documents": 2},
         ),
         **refusals(*EVERYWHERE, NotFoundError, RecordIncompleteError, DestroyedError, CatalogueFullError),
+    },
+    "openapi_extra": {"security": SECURED, "parameters": [_RECORD]},
+}
+
+DECIDED: Final[dict[str, Any]] = PLAIN | {
+    "operation_id": "decide_record",
+    "summary": "Tell that an application was decided",
+    "description": "For the center that opened it, where nothing is kept: the record is due at once. Safe to repeat.",
+    "responses": {
+        200: answer("The record is due.", {"record_id": ID, "due_on": "2026-01-05"}),
+        **refusals(*EVERYWHERE, NotFoundError, RecordIncompleteError, RecordsAreKeptError, DestroyedError),
     },
     "openapi_extra": {"security": SECURED, "parameters": [_RECORD]},
 }

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from vault.access import Caller, Role
+from vault.deciding import decide_record
 from vault.filing import complete_record, open_record
 from vault.retrieval import read_record
 
@@ -17,7 +18,7 @@ from .applicants import parse_open_record
 from .bodies import small_body
 from .desk import Desk
 from .edge import facts_of
-from .openapi import COMPLETE, OPEN, VIEW
+from .openapi import COMPLETE, DECIDED, OPEN, VIEW
 from .problems import JSON_NEEDED, KEY_MISSING, RefusedError
 
 __all__ = ["json_response", "record_routes"]
@@ -63,6 +64,13 @@ def record_routes(desk: Desk) -> APIRouter:
                 "documents": done.documents,
             }
         )
+
+    @routes.post("/v1/records/{record_id}/decided", **DECIDED)  # noqa: FAST003  # from the scope: see `openapi`
+    async def decide_one(request: Request) -> Response:
+        record_id = str(request.path_params["record_id"])
+        facts_of(request.scope).concerns(record_id)
+        decided = await desk.serve(request, lambda caller: decide_record(desk.vault, caller, record_id))
+        return json_response({"record_id": decided.record_id, "due_on": decided.due_on.isoformat()})
 
     @routes.get("/v1/records/{record_id}", **VIEW)  # noqa: FAST003  # from the scope: see `openapi`
     async def view_one(request: Request) -> Response:

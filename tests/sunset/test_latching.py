@@ -9,7 +9,18 @@ import pytest
 from tests.people import APPROVERS, COUNSEL, HEAD, founding_policy, signed
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import PURPOSE, World
-from vault.errors import DestroyedError, OrderRefusedError, RuleBrokenError, SealedOffError, TimeSuspectError
+from vault.access import ForbiddenError
+from vault.deciding import decide_record
+from vault.errors import (
+    DestroyedError,
+    DestructionRefusedError,
+    OrderRefusedError,
+    RecordIncompleteError,
+    RecordsAreKeptError,
+    RuleBrokenError,
+    SealedOffError,
+    TimeSuspectError,
+)
 from vault.ids import OrderId, new_id
 from vault.orders import Accepted, Action, Order, accept_order, adopt_policy
 from vault.policy import Policy, Sunset
@@ -78,13 +89,15 @@ def test_nobody_decides_and_everything_goes_that_is_not_held(quick_world: World)
     assert events(world, "sunset%") == ["sunset notice"]
     to(world, OVER - timedelta(minutes=1))
     assert len(tick(world.vault)) == 1
-    assert world.destroy(Cause.SUNSET).condemned == 0
+    with pytest.raises(DestructionRefusedError, match="No sunset has latched"):
+        world.destroy(Cause.SUNSET)
     world.assert_readable(gone, held)
     # The last day is over: nobody reads what is to be destroyed, though nothing has latched yet. What is held is read.
     to(world, OVER)
     assert sealed_off(world, gone.id)
     world.assert_readable(held)
-    assert world.destroy(Cause.SUNSET).condemned == 0
+    with pytest.raises(DestructionRefusedError, match="No sunset has latched"):
+        world.destroy(Cause.SUNSET)
     latched, deferred = tick(world.vault)
     assert "2026-03-08 is over; its outcome is DESTROY, by default" in latched
     assert "1 records are held" in deferred
@@ -197,3 +210,30 @@ def test_a_rebuilt_catalogue_knows_what_has_latched(quick_world: World) -> None:
         assert OVER <= load_marks(tx).high_water <= world.clock.now()
     assert sealed_off(world, record.id)
     assert world.destroy(Cause.SUNSET).condemned == 1
+
+
+def test_after_the_end_nothing_is_kept_longer_than_it_must(quick_world: World) -> None:
+    """P3: automatic after DESTROY; thirty days in all, and due at once when the application is decided."""
+    world = quick_world
+    before = world.file()
+    with pytest.raises(RecordsAreKeptError):
+        decide_record(world.vault, world.center, before.id)
+    end_program(world)
+    to(world, OVER)
+    tick(world.vault)
+    open_one, decided, undecided = world.open(), world.file(), world.file()
+    with pytest.raises(RecordIncompleteError):
+        decide_record(world.vault, world.center, open_one.id)
+    with pytest.raises(ForbiddenError):
+        decide_record(world.vault, world.reviewer, decided.id)
+    for _ in range(2):
+        assert decide_record(world.vault, world.center, decided.id).due_on == date(2026, 3, 9)
+    assert events(world, "decided") == ["decided"]
+    assert world.sweep().condemned == 1
+    world.assert_destroyed(decided)
+    to(world, OVER + timedelta(days=29, seconds=-1))
+    world.sweep()
+    world.assert_readable(undecided)
+    to(world, OVER + timedelta(days=29))
+    world.sweep()
+    world.assert_destroyed(undecided)

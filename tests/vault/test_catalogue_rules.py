@@ -51,6 +51,10 @@ class Scene:
         far = authenticate(world.vault, create_token(world.vault, Role.CENTER, "far"))
         ruled = holds.place_hold(world.vault, AUDIT, Scope(centers=("far",)), "counsel").hold_id
         ruled_one = open_record(world.vault, far, idempotency_key="far", applicant={}, body=b"").record_id
+        world.run(
+            "INSERT INTO sunsets (deadline, ends_at, latched_at, outcome, kept) "
+            "VALUES ('2020-12-31', 1, 2, 'PRESERVE', '[]')"
+        )
         frozen_one = frozen(world.vault, Cause.SCRUB)
         self.ids = {
             "dead": dead.id,
@@ -160,6 +164,11 @@ FORBIDDEN = {
     "hold_scopes_stay_what_they_are": "UPDATE hold_scopes SET since = 1 WHERE hold_id = '{ruled}'",
     "holds_are_released_when_all_parts_have_ended": "UPDATE holds SET released_at = 1 WHERE id = '{third}'",
     "holds_are_released_when_all_parts_have_ended: of rules": "UPDATE holds SET released_at = 1 WHERE id = '{ruled}'",
+    "time_marks_stay": "DELETE FROM time_marks",
+    "trusted_time_goes_forward": "UPDATE time_marks SET high_water = high_water - 1",
+    "trusted_time_goes_forward: suspect": "UPDATE time_marks SET high_water = 1, suspect_since = 1, why = 'x'",
+    "sunsets_stay": "DELETE FROM sunsets",
+    "sunsets_latch_once": "UPDATE sunsets SET outcome = 'DESTROY'",
     "holds_are_released_once": "UPDATE holds SET released_at = NULL WHERE id = '{released}'",
     "holds_are_released_once: renamed": "UPDATE holds SET id = 'x' WHERE id = '{third}'",
     "trees_go_forward": "UPDATE trees SET version = 1 WHERE tree = 'active'",
@@ -177,6 +186,10 @@ FORBIDDEN = {
 CONSTRAINTS = {
     "one vault": "INSERT INTO vaults VALUES (2, 'x', 1, 0, 'x')",
     "role": "UPDATE access_tokens SET role = 'root'",
+    "one time": "INSERT INTO time_marks VALUES (2, 1, 1, 'x', 1, NULL, NULL)",
+    "suspect for no reason": "UPDATE time_marks SET suspect_since = 1",
+    "latched early": "INSERT INTO sunsets (deadline, ends_at, latched_at, outcome) "
+    "VALUES ('2021-12-31', 2, 1, 'DESTROY')",
     "slot zero": "UPDATE cohorts SET next_slot = 1025 WHERE id = {young_cohort}",
     "condemned is closed": "UPDATE cohorts SET condemned_by = '{done}' WHERE id = 99",
     "completed without a date": "UPDATE records SET completed_at = 1 WHERE id = '{receiving}'",

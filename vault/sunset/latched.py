@@ -10,7 +10,7 @@ from vault.catalogue import Transaction
 from vault.catalogue.law import sunsets
 from vault.retention import Sunken
 
-__all__ = ["Periods", "instants", "latched_sunsets", "sunken"]
+__all__ = ["Periods", "authority_of", "instants", "latched_sunsets", "sunken"]
 
 Periods = tuple[tuple[datetime, datetime], ...]
 """Filing periods, each from an instant to before another."""
@@ -30,3 +30,13 @@ def latched_sunsets(tx: Transaction, now: datetime) -> tuple[Sunken, ...]:
 def instants(kept: list[list[str]]) -> Periods:
     """Periods as they are stored."""
     return tuple((datetime.fromisoformat(begin), datetime.fromisoformat(end)) for begin, end in kept)
+
+
+def authority_of(tx: Transaction) -> str | None:
+    """Under which authority a sunset destroys now: the last one that has latched; None: there is none."""
+    query = sa.select(sunsets).where(sunsets.c.latched_at.is_not(None)).order_by(sunsets.c.deadline.desc()).limit(1)
+    row = tx.execute(query).one_or_none()
+    if row is None:
+        return None
+    by = f"order {row.order_id}" if row.order_id else "the default of the policy"
+    return f"sunset of {row.deadline}: {row.outcome} by {by}"

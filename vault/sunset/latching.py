@@ -32,7 +32,6 @@ from .latched import instants, latched_sunsets, sunken
 from .schedule import DECISIONS, Outcome, end_of, next_statement, notice_due, outcome_of
 
 __all__ = [
-    "authority_of",
     "fill_sunset",
     "forecast_duration",
     "require_not_sealed_off",
@@ -174,16 +173,6 @@ def _columns(facts: dict[str, Any]) -> dict[str, Any]:
         "kept": facts["kept"],
         "kept_until": datetime.fromisoformat(until) if until else None,
     }
-
-
-def authority_of(tx: Transaction) -> str | None:
-    """Under which authority a sunset destroys now: the last one that has latched; None: there is none."""
-    query = sa.select(sunsets).where(sunsets.c.latched_at.is_not(None)).order_by(sunsets.c.deadline.desc()).limit(1)
-    row = tx.execute(query).one_or_none()
-    if row is None:
-        return None
-    by = f"order {row.order_id}" if row.order_id else "the default of the policy"
-    return f"sunset of {row.deadline}: {row.outcome} by {by}"
 
 
 def fill_sunset(tx: Transaction, told: LatchedSunset) -> None:
