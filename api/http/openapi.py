@@ -9,16 +9,11 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from pydantic import BaseModel
-from starlette.responses import Response
 
-from vault.access import BadTokenError, ForbiddenError, MistypedTokenError
 from vault.documents import MediaType
 from vault.errors import (
     BadDocumentError,
-    BusyError,
-    CatalogueError,
     CatalogueFullError,
-    CustodianUnavailableError,
     DestroyedError,
     DocumentConflictError,
     DocumentTooLargeError,
@@ -33,31 +28,13 @@ from vault.errors import (
     TooManyDocumentsError,
     UnsupportedTypeError,
 )
-from vault.objects import ObjectStoreError
 from vault.retrieval import DamagedError, Purpose, PurposeError
 
 from . import problems
 from .applicants import OpenRecord
-from .problems import MEDIA_TYPE, PROBLEMS, Kind
+from .openapi_parts import EVERYWHERE, ID, PLAIN, SECURED, answer, parameter, refusals
 
-__all__ = [
-    "COMPLETE",
-    "DECIDED",
-    "DESCRIPTION",
-    "EVERYWHERE",
-    "GET",
-    "ID",
-    "OPEN",
-    "PLAIN",
-    "PUT",
-    "SECURED",
-    "TAGS",
-    "VIEW",
-    "App",
-    "answer",
-    "parameter",
-    "refusals",
-]
+__all__ = ["COMPLETE", "DECIDED", "DESCRIPTION", "GET", "OPEN", "PUT", "TAGS", "VIEW", "App"]
 
 DESCRIPTION: Final = (
     "Files scanned identity documents into a vault that can make them unrecoverable. A center's token files and cannot "
@@ -72,9 +49,6 @@ TAGS: Final = [
     {"name": "ledger", "description": "What was written down, so that others can check it. No facts, only hashes."},
     {"name": "operation", "description": "For the operator's network; without a token, and nothing personal."},
 ]
-ID: Final = "3v7f0k2m9q8x1c5r6t4w0y2z7b"
-_DESTRUCTION: Final = "6h1n8p4s2d9g0j5k7m3q1r8v4x"
-_DETAIL: Final = "A sentence for people."
 
 
 class App(FastAPI):
@@ -132,69 +106,6 @@ _PROBLEM: Final[dict[str, Any]] = {
 }
 
 
-def _example(kind: Kind) -> dict[str, Any]:
-    example: dict[str, Any] = {"type": kind.type, "title": kind.title, "status": kind.status}
-    example["detail"] = kind.detail or _DETAIL
-    example["request_id"] = "5f0c2a9be1d47386"
-    example |= kind.members
-    if kind is PROBLEMS[DestroyedError]:
-        example["destruction_id"] = _DESTRUCTION
-    if kind is problems.FIELDS_INVALID:
-        example["errors"] = [{"pointer": "#/applicant/family_name", "rule": "missing", "detail": "is missing"}]
-    return example
-
-
-def refusals(*causes: Kind | type[Exception]) -> dict[int | str, dict[str, Any]]:
-    """Responses for the kinds of problem that an operation answers, by status."""
-    by_status: dict[int | str, list[Kind]] = {}
-    for cause in causes:
-        kind = cause if isinstance(cause, Kind) else PROBLEMS[cause]
-        by_status.setdefault(kind.status, []).append(kind)
-    return {
-        status: {
-            "description": "; ".join(kind.title for kind in kinds) + ".",
-            "content": {
-                MEDIA_TYPE: {
-                    "schema": {"$ref": "#/components/schemas/Problem"},
-                    "examples": {kind.slug: {"value": _example(kind)} for kind in kinds},
-                }
-            },
-        }
-        for status, kinds in by_status.items()
-    }
-
-
-def answer(description: str, example: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:
-    """A response of JSON, with an example from which its schema is read."""
-    properties = {name: {"type": _type_of(value)} for name, value in example.items()}
-    schema = {"type": "object", "required": list(example), "properties": properties}
-    return {
-        "description": description,
-        "content": {"application/json": {"schema": schema, "example": example}},
-        "headers": {
-            name: {"description": text, "schema": {"type": "string"}} for name, text in (headers or {}).items()
-        },
-    }
-
-
-def _type_of(value: object) -> str | list[str]:
-    if value is None:
-        return ["string", "null"]
-    return {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}[type(value)]
-
-
-def parameter(place: str, name: str, text: str, example: str, **schema: Any) -> dict[str, Any]:
-    """A parameter that is required."""
-    return {
-        "in": place,
-        "name": name,
-        "required": True,
-        "description": text,
-        "schema": {"type": "string", **schema},
-        "example": example,
-    }
-
-
 _RECORD: Final = parameter("path", "record_id", "The record's id, as it was returned.", ID, minLength=1, maxLength=26)
 _NAME: Final = parameter(
     "path",
@@ -212,23 +123,6 @@ _KEY: Final = parameter(
     "0b6c7c1e-5a56-4a53-9d0c-2f6b8a1f8d0e",
     format="uuid",
 )
-SECURED: Final = [{"token": list[str]()}]
-EVERYWHERE: Final = (
-    problems.REQUEST_UNUSABLE,
-    problems.TOKEN_MISSING,
-    MistypedTokenError,
-    BadTokenError,
-    ForbiddenError,
-    problems.INTERNAL,
-    problems.NOT_SERVING,
-    problems.OVERLOADED,
-    BusyError,
-    CatalogueError,
-    CustodianUnavailableError,
-    ObjectStoreError,
-)
-PLAIN: Final[dict[str, Any]] = {"response_class": Response}
-
 OPEN: Final[dict[str, Any]] = PLAIN | {
     "operation_id": "open_record",
     "summary": "Open a record",

@@ -7,7 +7,7 @@ from typing import Any, Final
 from vault.errors import CatalogueFullError, HoldRefusedError, NotFoundError
 
 from . import problems
-from .openapi import EVERYWHERE, ID, PLAIN, SECURED, answer, parameter, refusals
+from .openapi_parts import EVERYWHERE, ID, PLAIN, SECURED, answer, parameter, refusals
 
 __all__ = ["EXTEND", "HOLD", "HOLDS", "PLACE"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .openapi import PLAIN, answer
+from .openapi_parts import PLAIN, answer
 
 __all__ = ["HEALTH", "METRICS", "READY"]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from vault.errors import CatalogueFullError, NotFoundError, OrderRefusedError, SignaturesUnavailableError
 
 from . import problems
-from .openapi import EVERYWHERE, PLAIN, SECURED, answer, parameter, refusals
+from .openapi_parts import EVERYWHERE, PLAIN, SECURED, answer, parameter, refusals
 
 __all__ = ["DESTRUCTIONS", "SHOW", "SUBMIT"]
 
