@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -9,19 +10,20 @@ from random import Random
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.vault.databases import on_sqlite
-from tests.vault.world import World
+from tests.vault.databases import Databases, on_sqlite
+from tests.vault.world import World, open_world_vault
 from vault import ledger
 from vault.context import note
 from vault.errors import DamagedError, LedgerBrokenError
 from vault.ledger import Mark, bucket_objects, parse_object, publish, read_objects
-from vault.log import SigningKey, VerifierKey
+from vault.log import SIGNING_FILE, SigningKey, VerifierKey
 from vault.log.merkle import Frontier, leaf_hash
 from vault.log.notes import COSIGNATURE, cosigned_message, signature_line
 from vault.log.showing import checkpoint_at, latest_checkpoint
 from vault.log.stored import size_of
 from vault.log.verifying import export_ledger, log_keys, verify_folder, verify_ledger, verify_vault
 from vault.log.witnesses import keep_cosigned, latest_cosigned, name_witness, witnesses
+from vault.rebuild import rebuild
 
 Objects = list[tuple[str, bytes]]
 WITNESS = Ed25519PrivateKey.from_private_bytes(b"w" * 32)
@@ -149,6 +151,27 @@ def test_an_exported_ledger_is_verified_far_from_the_vault(quick_world: World, t
     last.unlink()
     with pytest.raises(LedgerBrokenError, match="cut off"):
         verify_folder(tmp_path / "out", keys, vault_id)
+
+
+@on_sqlite
+def test_a_rebuild_with_a_new_key_continues_the_log(quick_world: World, databases: Databases) -> None:
+    """The signing key was lost with the home; entries, witnesses and old checkpoints are of the same history."""
+    told(quick_world)
+    old, before = quick_world.vault, latest_checkpoint(quick_world.vault)
+    name_witness(old, str(WITNESS_KEY))
+    (quick_world.folder / "home" / SIGNING_FILE).unlink()
+    home = quick_world.folder / "home-again"
+    home.mkdir()
+    database = databases.new(home)
+    fresh = open_world_vault(quick_world.folder, old.vault_id, old.bucket, quick_world.clock, database)
+    with closing(fresh.catalogue):
+        fresh.catalogue.migrate()
+        rebuild(fresh, [quick_world.custodian.uri])
+        assert fresh.signing.verifier.public != old.signing.verifier.public
+        assert log_keys(fresh) == [fresh.signing.verifier, old.signing.verifier]
+        assert verify_vault(fresh, [before, latest_checkpoint(fresh)]).kept == 2
+        with fresh.catalogue.read() as tx:
+            assert witnesses(tx) == [WITNESS_KEY]
 
 
 def test_a_witness_is_named_and_what_it_signed_is_kept(quick_world: World) -> None:
