@@ -20,6 +20,7 @@ from vault.fences import Node
 from vault.frozen_lists import Forecast, forecast, freeze
 from vault.holds import copy_held_keys
 from vault.home import Home, open_vault
+from vault.keyring import open_custodians
 from vault.moving import renew_masters
 from vault.reclaim import reclaim, sweep_litter
 from vault.retention import Cause
@@ -27,7 +28,19 @@ from vault.status import destruction_record, destructions, find_destruction, sta
 
 from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
-from .screen import counting, facts, is_interactive, locked_objects, note, print_json, say, stepping, table, when
+from .screen import (
+    counting,
+    facts,
+    is_interactive,
+    locked_objects,
+    note,
+    print_json,
+    say,
+    somebody,
+    stepping,
+    table,
+    when,
+)
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["destruction_app", "recover", "scrub", "sweep"]
@@ -62,7 +75,7 @@ def sweep(
       shredvault sweep --json >> /var/log/sweeps.json
     """  # noqa: D301
     where = Home.at(load_settings(home=home).home_folder)
-    with open_vault(where.path) as vault, Node(vault):
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
         seen = forecast(vault, Cause.SWEEP)
         if dry_run:
             _show_forecast(seen, as_json=as_json)
@@ -100,7 +113,7 @@ def scrub(
       shredvault scrub
     """  # noqa: D301
     where = Home.at(load_settings(home=home).home_folder)
-    with open_vault(where.path) as vault, Node(vault):
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
         seen = forecast(vault, Cause.SCRUB)
         if dry_run:
             _show_forecast(seen, as_json=as_json)
@@ -161,6 +174,7 @@ def _destroy(
     *,
     confirmed: int | None = None,
 ) -> None:
+    open_custodians(vault)
     started = time.monotonic()
     destruction_id = freeze(vault, cause, authority)
     listed = find_destruction(vault, destruction_id).listed
@@ -289,7 +303,8 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     deleted. `serve` does the first two by itself when it starts.
     """
     where = Home.at(load_settings(home=home).home_folder)
-    with open_vault(where.path) as vault, Node(vault):
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
+        open_custodians(vault)
         with stepping() as step:
             found = recover_destructions(vault, step)
         copied = copy_held_keys(vault)

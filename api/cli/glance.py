@@ -14,7 +14,7 @@ from vault.status import Status, locked_facts, status_of
 
 from .exits import ExitCode
 from .manual import described
-from .screen import facts, locked_objects, note, print_json, say, when
+from .screen import facts, locked_objects, note, print_json, say, somebody, when
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["status"]
@@ -35,7 +35,7 @@ def status(
     With --check the exit code is 11 when records are due and not held, when a destruction is unfinished, or when
     space of destroyed records was not reclaimed; otherwise it is 0.
     """
-    with open_vault(load_settings(home=home).home_folder) as vault:
+    with open_vault(load_settings(home=home).home_folder, ask=somebody()) as vault:
         seen = status_of(vault)
         to_sweep = sum(forecast(vault, Cause.SWEEP).would_die.values())
     attention = _attention(seen, to_sweep)

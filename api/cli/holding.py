@@ -12,12 +12,13 @@ import typer
 from vault.fences import Node
 from vault.holds import NothingToHoldError, list_holds, place_hold, release_hold
 from vault.home import Home, open_vault
+from vault.keyring import open_custodians
 from vault.reclaim import reclaim
 from vault.status import destruction_record, find_destruction, write_destruction_record
 
 from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
-from .screen import note, print_json, say, stepping, table, when
+from .screen import note, print_json, say, somebody, stepping, table, when
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["hold_app"]
@@ -60,7 +61,7 @@ def place(
     wanted = [*(record_ids or ()), *(_read_ids(file) if file else ())]
     if not wanted:
         raise CommandError(ExitCode.USAGE, "Name at least one record, or give --file.")
-    with open_vault(load_settings(home=home).home_folder) as vault, Node(vault):
+    with open_vault(load_settings(home=home).home_folder, ask=somebody()) as vault, Node(vault):
         try:
             placed = place_hold(vault, wanted, docket)
         except NothingToHoldError as nothing:
@@ -110,7 +111,8 @@ def release(
     open the records after those are destroyed. No record is destroyed by this command.
     """
     where = Home.at(load_settings(home=home).home_folder)
-    with open_vault(where.path) as vault, Node(vault):
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
+        open_custodians(vault)
         with carrying_out(), stepping() as step:
             done = release_hold(vault, hold_id, "release at the command line", step)
         write_destruction_record(where.destructions, done)

@@ -17,7 +17,7 @@ from vault.rebuild import rebuild
 
 from .exits import carrying_out
 from .manual import described
-from .screen import note, print_json, say
+from .screen import note, print_json, say, somebody
 from .serving import only_one
 from .settings import HomeOption, JsonOption, load_settings
 
@@ -51,9 +51,9 @@ def rebuild_command(
     with ExitStack() as held:
         held.enter_context(only_one(where.path))
         tokens = _tokens_of(where)
-        with open_for_rebuild(where.path) as vault:
+        with open_for_rebuild(where.path, ask=somebody()) as vault:
             done = rebuild(vault, where.settings["custodians"], tokens, leave_lost=leave_lost)
-        with open_vault(where.path) as vault, carrying_out():
+        with open_vault(where.path, ask=somebody()) as vault, carrying_out():
             recovered = recover_destructions(vault)
     if as_json:
         print_json(
