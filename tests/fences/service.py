@@ -78,13 +78,21 @@ class Service:
         )
         service = cls(operator, process, count)
         threading.Thread(target=service._listen, daemon=True).start()
-        eventually(lambda: service.port() is not None, "the service listens")
-        service.url = f"http://127.0.0.1:{service.port()}"
-        create = ("access", "create", "--label", "test", "--json", "--role")
-        service.center = operator.run(*create, "center").data["token"]
-        service.reviewer = operator.run(*create, "reviewer").data["token"]
-        service.until_complete()
+        try:
+            service._await_readiness()
+        except BaseException:
+            # Nobody else knows of it yet, and its processes would stay.
+            service.kill()
+            raise
         return service
+
+    def _await_readiness(self) -> None:
+        eventually(lambda: self.port() is not None, "the service listens")
+        self.url = f"http://127.0.0.1:{self.port()}"
+        create = ("access", "create", "--label", "test", "--json", "--role")
+        self.center = self.operator.run(*create, "center").data["token"]
+        self.reviewer = self.operator.run(*create, "reviewer").data["token"]
+        self.until_complete()
 
     def _listen(self) -> None:
         assert self.process.stdout
