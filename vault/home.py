@@ -25,7 +25,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from keystore import Custodian, open_custodian
+from keystore import Ask, Custodian, open_custodian
 
 from .catalogue import Catalogue, sqlite_url
 from .catalogue.schema import vaults
@@ -101,8 +101,8 @@ class Home:
         return str(self.settings.get("database") or sqlite_url(self.path / CATALOGUE))
 
 
-def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
-    """Found a vault, or finish founding one that was cut off. Safe to run twice.
+def found_vault(founding: Founding, clock: Clock | None = None, *, ask: Ask | None = None) -> bool:
+    """Found a vault, or finish founding one that was cut off. Safe to run twice. `ask`: see `open_vault`.
 
     Returns whether anything was done.
 
@@ -119,7 +119,7 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
     path = founding.home
     path.mkdir(parents=True, mode=0o700, exist_ok=True)
     for data in (path, founding.objects_folder):
-        open_custodian(founding.custodian, away_from=data)
+        open_custodian(founding.custodian, away_from=data, ask=ask)
     settings = {
         "format": FORMAT,
         "objects": founding.objects,
@@ -151,7 +151,7 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
         write_json(path / _CREDENTIALS, credentials)
         write_json(path / _SETTINGS, settings)
     vault_id = bytes.fromhex(Home.at(path).settings["vault_id"])
-    with _parts(Home.at(path)) as (catalogue, bucket, custody):
+    with _parts(Home.at(path), ask=ask) as (catalogue, bucket, custody):
         bucket.ensure(versioned=True)
         catalogue.migrate()
         with catalogue.read() as tx:
@@ -173,10 +173,14 @@ def _credentials(founding: Founding) -> dict[str, str]:
 
 
 @contextmanager
-def open_vault(path: Path, clock: Clock | None = None, *, endpoint: str | None = None) -> Iterator[Vault]:
+def open_vault(
+    path: Path, clock: Clock | None = None, *, endpoint: str | None = None, ask: Ask | None = None
+) -> Iterator[Vault]:
     """Open the vault in a home folder; starts its embedded object store where nobody runs it.
 
     With `endpoint`, from `open_without_keys` in the process above, the store is used there and never started.
+    `ask` asks a person for a custodian's PIN or token that stands in no file and no variable. A custodian is opened
+    when it is first used, and more than once: `ask` should remember what it was told.
 
     Raises:
         HomeError: there is no vault there, or one of another version.
@@ -184,7 +188,7 @@ def open_vault(path: Path, clock: Clock | None = None, *, endpoint: str | None =
         CustodianError: the custodian cannot be used.
     """
     home = Home.at(path)
-    with _parts(home, endpoint=endpoint) as (catalogue, bucket, custody):
+    with _parts(home, endpoint=endpoint, ask=ask) as (catalogue, bucket, custody):
         catalogue.migrate()
         with catalogue.read() as tx:
             vault_id = tx.execute(sa.select(vaults.c.vault_id)).scalar()
@@ -215,8 +219,10 @@ def _vault(
     )
 
 
-def allow_custodian(path: Path, uri: str) -> bool:
+def allow_custodian(path: Path, uri: str, *, ask: Ask | None = None) -> bool:
     """Name a custodian in this host's settings, so that masters may stand there; False when it was named before.
+
+    `ask`: see `open_vault`.
 
     Raises:
         HomeError: there is no vault there.
@@ -224,7 +230,7 @@ def allow_custodian(path: Path, uri: str) -> bool:
     """
     home = Home.at(path)
     for data in (path, Path(home.settings["objects_folder"])):
-        open_custodian(uri, away_from=data)
+        open_custodian(uri, away_from=data, ask=ask)
     if uri in home.settings["custodians"]:
         return False
     write_json(path / _SETTINGS, home.settings | {"custodians": [*home.settings["custodians"], uri]})
@@ -232,11 +238,13 @@ def allow_custodian(path: Path, uri: str) -> bool:
 
 
 @contextmanager
-def open_for_rebuild(path: Path, clock: Clock | None = None, *, endpoint: str | None = None) -> Iterator[Vault]:
+def open_for_rebuild(
+    path: Path, clock: Clock | None = None, *, endpoint: str | None = None, ask: Ask | None = None
+) -> Iterator[Vault]:
     """The vault with an empty catalogue, which takes the place of the lost or old one when the block has ended well.
 
     An SQLite file that was there stays beside it under another name. A PostgreSQL database must be empty already.
-    For `endpoint` see `open_vault`.
+    For `endpoint` and `ask` see `open_vault`.
 
     Raises:
         HomeError: there is no vault there, or the database is not empty.
@@ -247,7 +255,7 @@ def open_for_rebuild(path: Path, clock: Clock | None = None, *, endpoint: str | 
     for left in path.glob(f"{fresh.name}*"):
         left.unlink()
     database = sqlite_url(fresh) if in_file else home.database
-    with _parts(home, endpoint=endpoint, database=database) as (catalogue, bucket, custody):
+    with _parts(home, endpoint=endpoint, database=database, ask=ask) as (catalogue, bucket, custody):
         catalogue.migrate()
         with catalogue.read() as tx:
             if tx.execute(sa.select(vaults)).one_or_none() is not None:
@@ -298,12 +306,12 @@ def _settler(settings: dict[str, Any]) -> Callable[[], None]:
 
 @contextmanager
 def _parts(
-    home: Home, *, endpoint: str | None = None, database: str | None = None
+    home: Home, *, endpoint: str | None = None, database: str | None = None, ask: Ask | None = None
 ) -> Iterator[tuple[Catalogue, Bucket, Custody]]:
     settings = home.settings
     credentials = json.loads((home.path / _CREDENTIALS).read_text("utf-8"))
     secret = SecretStr(credentials["secret_key"])
-    custody = Custody(lambda uri: _open_custodian(home, uri), lambda: Home.at(home.path).settings["custodians"])
+    custody = Custody(lambda uri: _open_custodian(home, uri, ask), lambda: Home.at(home.path).settings["custodians"])
     with nullcontext(endpoint) if endpoint else _endpoint(settings, credentials["access_key"], secret) as url:
         bucket = Bucket(
             BucketSettings(
@@ -322,9 +330,9 @@ def _parts(
             bucket.close()
 
 
-def _open_custodian(home: Home, uri: str) -> Custodian:
-    open_custodian(uri, away_from=Path(home.settings["objects_folder"]))
-    return open_custodian(uri, away_from=home.path)
+def _open_custodian(home: Home, uri: str, ask: Ask | None) -> Custodian:
+    open_custodian(uri, away_from=Path(home.settings["objects_folder"]), ask=ask)
+    return open_custodian(uri, away_from=home.path, ask=ask)
 
 
 @contextmanager

@@ -35,7 +35,17 @@ from .errors import BusyError, DamagedError, DestroyedError, HomeError
 from .key_uses import KeyUse, UseCutError
 from .objects import Bucket, ObjectExists
 
-__all__ = ["custodian_of", "fetch_key", "found_tree", "grow", "open_root", "open_tree", "page_loader", "record_key"]
+__all__ = [
+    "custodian_of",
+    "fetch_key",
+    "found_tree",
+    "grow",
+    "open_custodians",
+    "open_root",
+    "open_tree",
+    "page_loader",
+    "record_key",
+]
 
 TRIES: Final = 8
 """How often a change is staged again because somebody else changed the tree first."""
@@ -44,6 +54,17 @@ TRIES: Final = 8
 def custodian_of(vault: Vault, tx: Transaction, root: SealedRoot) -> Custodian:
     """The custodian at which a root's master stands."""
     return vault.custody.at(keys.custodian_address(tx, root.master))
+
+
+def open_custodians(vault: Vault) -> None:
+    """Open the custodians of both current masters, so that a missing PIN is told before anything has begun.
+
+    Raises:
+        CustodianError: one cannot be opened.
+    """
+    with vault.catalogue.read() as tx:
+        for tree in Tree:
+            custodian_of(vault, tx, keys.current_root(tx, tree))
 
 
 def open_root(vault: Vault, tx: Transaction, root: SealedRoot) -> OpenTree:

@@ -13,6 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from keystore import Ask
+
 from .catalogue import Catalogue
 from .catalogue.schema import access_tokens, record_states
 from .clock import Clock
@@ -55,6 +57,7 @@ def replace_catalogue(
     endpoint: str | None = None,
     leave_lost: bool = False,
     unasked: bool = False,
+    ask: Ask | None = None,
 ) -> Replaced:
     """Rebuild the catalogue of a home, put it in place, and destroy all older masters.
 
@@ -64,6 +67,7 @@ def replace_catalogue(
         endpoint: of its embedded object store, where the caller runs it.
         leave_lost: go on though records have lost their keys.
         unasked: nobody has asked for it; see above.
+        ask: see `open_vault`.
 
     Raises:
         HomeError: the database named in the settings is not empty; or, unasked, the old catalogue cannot be read.
@@ -75,7 +79,7 @@ def replace_catalogue(
         message = "The old catalogue cannot be read; `shredvault rebuild` makes a new one without it."
         raise HomeError(message)
     retained = old.retained if unasked and old is not None else None
-    with open_for_rebuild(home.path, clock, endpoint=endpoint) as vault, alone(vault):
+    with open_for_rebuild(home.path, clock, endpoint=endpoint, ask=ask) as vault, alone(vault):
         done = rebuild(
             vault,
             home.settings["custodians"],
@@ -83,7 +87,7 @@ def replace_catalogue(
             leave_lost=leave_lost,
             retained=retained,
         )
-    with open_vault(home.path, clock, endpoint=endpoint) as vault:
+    with open_vault(home.path, clock, endpoint=endpoint, ask=ask) as vault:
         recovered = recover_destructions(vault)
     return Replaced(done, recovered, len(old.tokens) if old is not None else None)
 

@@ -21,6 +21,7 @@ from vault.frozen_lists import Forecast, forecast, forecast_ordered, freeze_orde
 from vault.holds import copy_held_keys, finish_endings
 from vault.home import Home, open_vault
 from vault.ids import DestructionId
+from vault.keyring import open_custodians
 from vault.moving import renew_masters
 from vault.orders import Action
 from vault.reclaim import reclaim, sweep_litter
@@ -30,7 +31,19 @@ from vault.sunset.latching import tick
 
 from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
-from .screen import counting, facts, is_interactive, locked_objects, note, print_json, say, stepping, table, when
+from .screen import (
+    counting,
+    facts,
+    is_interactive,
+    locked_objects,
+    note,
+    print_json,
+    say,
+    somebody,
+    stepping,
+    table,
+    when,
+)
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["destroy", "destruction_app", "recover", "scrub", "sweep"]
@@ -68,11 +81,12 @@ def sweep(
       shredvault sweep --json >> /var/log/sweeps.json
     """  # noqa: D301
     where = Home.at(load_settings(home=home).home_folder)
-    with open_vault(where.path) as vault, Node(vault):
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
         seen = forecast(vault, Cause.SWEEP)
         if dry_run:
             _show_forecast(seen, as_json=as_json)
             return
+        open_custodians(vault)
         for sentence in tick(vault):
             note(sentence)
         _follow_holds(vault, where)
@@ -164,7 +178,7 @@ def _under_order(
     as_json: bool,  # noqa: FBT001
 ) -> None:
     where = Home.at(load_settings(home=home).home_folder)
-    with open_vault(where.path) as vault, Node(vault):
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
         if order_id is None and dry_run and cause is Cause.SCRUB:
             _show_forecast(forecast(vault, cause), as_json=as_json)
             return
@@ -177,6 +191,7 @@ def _under_order(
             return
         if not yes and seen.would_die:
             _confirm(seen)
+        open_custodians(vault)
         _destroy(vault, where, cause, freeze_ordered(vault, order_id), no_reclaim, as_json)
 
 
@@ -343,7 +358,8 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     deleted. `serve` does the first two by itself when it starts.
     """
     where = Home.at(load_settings(home=home).home_folder)
-    with open_vault(where.path) as vault, Node(vault):
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
+        open_custodians(vault)
         with stepping() as step:
             found = recover_destructions(vault, step)
         copied = copy_held_keys(vault)

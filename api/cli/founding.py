@@ -14,7 +14,7 @@ from vault.status import status_of
 from .exits import CommandError, ExitCode
 from .manual import described
 from .orders import read_file
-from .screen import facts, print_json, say
+from .screen import facts, print_json, say, somebody
 from .settings import HomeOption, JsonOption, Settings, load_settings
 
 __all__ = ["init"]
@@ -145,7 +145,7 @@ def init(
         policy=read_file(policy) if policy is not None else None,
         approvals=tuple(read_file(path) for path in approval or ()),
     )
-    founded = found_vault(founding)
+    founded = found_vault(founding, ask=somebody())
     if not founded:
         _refuse_another_policy(settings)
     _tell(settings, founded=founded, as_json=as_json)
@@ -163,7 +163,7 @@ def _refuse_another_policy(settings: Settings) -> None:
     """The policy stands in the catalogue; a second `init` does not change it, and must not seem to."""
     if not settings.model_fields_set & {"time_zone", "retention_months"}:
         return
-    with open_vault(settings.home_folder) as vault:
+    with open_vault(settings.home_folder, ask=somebody()) as vault:
         known = status_of(vault)
     for name, has in (("time_zone", known.time_zone), ("retention_months", known.retention_months)):
         if name in settings.model_fields_set and getattr(settings, name) != has:

@@ -16,7 +16,7 @@ from vault.status import Status, locked_facts, status_of
 
 from .exits import ExitCode
 from .manual import described
-from .screen import facts, locked_objects, note, print_json, say, when
+from .screen import facts, locked_objects, note, print_json, say, somebody, when
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["status"]
@@ -38,7 +38,7 @@ def status(
     in danger, when a destruction is unfinished or destroyed fewer records than were approved, when space of
     destroyed records was not reclaimed, or when a hold is past its end or its review; otherwise it is 0.
     """
-    with open_vault(load_settings(home=home).home_folder) as vault:
+    with open_vault(load_settings(home=home).home_folder, ask=somebody()) as vault:
         seen = status_of(vault)
         to_sweep = sum(forecast(vault, Cause.SWEEP).would_die.values())
         alarms, of_holds = alarms_of(vault), attention_of_holds(vault)

@@ -29,12 +29,13 @@ from vault.holds import (
     widen_hold,
 )
 from vault.home import Home, open_vault
+from vault.keyring import open_custodians
 from vault.reclaim import reclaim
 from vault.status import destruction_record, find_destruction, write_destruction_record
 
 from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
-from .screen import facts, note, print_json, say, stepping, table, when
+from .screen import facts, note, print_json, say, somebody, stepping, table, when
 from .sealing import keygen, opened, unseal
 from .settings import HomeOption, JsonOption, load_settings
 
@@ -132,7 +133,7 @@ def place(
         sealed=sealed,
     )
     scope = _scope(record_ids, file, center, program, filed_from, filed_to, existing_only)
-    with open_vault(load_settings(home=home).home_folder) as vault, Node(vault):
+    with open_vault(load_settings(home=home).home_folder, ask=somebody()) as vault, Node(vault):
         try:
             placed = place_hold(vault, terms, scope, by)
         except NothingToHoldError as nothing:
@@ -159,7 +160,7 @@ def widen(
 ) -> None:
     """Let a hold protect more, from now on. Answers and exit codes are those of `hold place`."""
     scope = _scope(record_ids, file, center, program, filed_from, filed_to, existing_only)
-    with open_vault(load_settings(home=home).home_folder) as vault, Node(vault):
+    with open_vault(load_settings(home=home).home_folder, ask=somebody()) as vault, Node(vault):
         try:
             placed = widen_hold(vault, hold_id, scope, by)
         except NothingToHoldError as nothing:
@@ -211,7 +212,8 @@ def release(
     those are destroyed. No record is destroyed by this command.
     """
     where = Home.at(load_settings(home=home).home_folder)
-    with open_vault(where.path) as vault, Node(vault):
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
+        open_custodians(vault)
         with carrying_out(), stepping() as step:
             released = release_hold(vault, hold_id, order, step)
         reclaim(vault)

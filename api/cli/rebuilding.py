@@ -11,7 +11,7 @@ from vault.replacement import replace_catalogue
 
 from .exits import carrying_out
 from .manual import described
-from .screen import note, print_json, say
+from .screen import note, print_json, say, somebody
 from .serving import only_one
 from .settings import HomeOption, JsonOption, load_settings
 
@@ -43,7 +43,7 @@ def rebuild_command(
     """  # noqa: D301
     where = Home.at(load_settings(home=home).home_folder)
     with only_one(where.path), carrying_out():
-        replaced = replace_catalogue(where, leave_lost=leave_lost)
+        replaced = replace_catalogue(where, leave_lost=leave_lost, ask=somebody())
     done, tokens = replaced.rebuilt, replaced.tokens or 0
     if as_json:
         print_json(

@@ -1,17 +1,11 @@
 import json
-import os
-import pty
-import select
-import signal
-import subprocess
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Operator
-from tests.cli.forked import REPOSITORY
+from tests.cli.terminal import INTERRUPT, at_a_terminal
 from vault import destruction
 from vault.frozen_lists import freeze_sweep
 from vault.home import open_vault
@@ -20,10 +14,6 @@ RECORD_KEYS = {
     "format", "id", "kind", "authority", "list_root", "counts", "times", "reclaim", "masters", "observed",
     "cannot_prove", "path",
 }  # fmt: skip
-
-
-INTERRUPT = "\x03"
-PATIENCE_S = 60
 
 
 class PowerCutError(Exception):
@@ -42,35 +32,6 @@ def cut_off(operator: Operator, at: str) -> str:
         with pytest.raises(PowerCutError):
             destruction.carry_out(vault, frozen, progress)
     return frozen
-
-
-def at_a_terminal(operator: Operator, typed: str, *words: str) -> tuple[int, str]:
-    """Run a command whose three streams are a terminal, and type."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        operator.command(*words), cwd=REPOSITORY, env=operator.environment, stdin=theirs, stdout=theirs, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        with suppress(OSError):  # the terminal is gone when the command has ended
-            while True:
-                ready, _, _ = select.select([ours], [], [], PATIENCE_S)
-                if not ready:
-                    process.kill()
-                    pytest.fail(f"the command says no more: {shown.decode()}")
-                piece = os.read(ours, 4096)
-                if not piece:
-                    break
-                shown += piece
-                if b"> " in shown and typed:
-                    if typed == INTERRUPT:
-                        process.send_signal(signal.SIGINT)
-                    else:
-                        os.write(ours, typed.encode())
-                    typed = ""
-        code = process.wait()
-    os.close(ours)
-    return code, shown.decode()
 
 
 def test_a_sweep_takes_what_is_due_and_writes_down_what_was_observed(operator: Operator) -> None:

@@ -94,6 +94,7 @@ class Service:
         try:
             eventually(lambda: service.port() is not None, "the service listens", START_SECONDS)
         except BaseException:
+            # Nobody else knows of it yet, and its processes would stay.
             service.kill()
             raise
         service.url = f"http://127.0.0.1:{service.port()}"
