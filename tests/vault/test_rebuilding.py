@@ -227,6 +227,8 @@ def test_repeated_requests_are_still_recognised(quick_world: World, databases: D
     world.complete(record)
     with pytest.raises(NotFoundError):
         read_record(world.vault, world.reviewer, lost.id, PURPOSE)
+    with pytest.raises(NotFoundError, match="file its documents again"):
+        world.upload(lost)
     again = open_record(world.vault, world.center, idempotency_key="k", applicant={"name": "A"}, body=b"1")
     assert not again.repeated
 
