@@ -233,6 +233,14 @@ def test_repeated_requests_are_still_recognised(quick_world: World, databases: D
     assert not again.repeated
 
 
+def test_no_slot_of_a_lost_record_is_given_out_again(quick_world: World, databases: Databases) -> None:
+    """Nothing but the packs names the cohort of a record that was still receiving."""
+    lost = quick_world.place(quick_world.open())
+    world, done = rebuilt(quick_world, databases)
+    assert done.records == 0
+    assert world.place(world.file())[0] > lost[0]
+
+
 def test_packs_and_ledger_alone_are_enough(quick_world: World, databases: Databases, tmp_path: Path) -> None:
     record = quick_world.file()
     assert list(quick_world.vault.bucket.names(PACKS))
