@@ -232,7 +232,10 @@ def own_record(tx: Transaction, caller: Caller, record_id: str) -> sa.Row[Any]:
     if row is not None and row.destruction_id is not None and row.opened_by in (None, caller.token_id):
         raise DestroyedError(row.destruction_id)
     if row is None or row.opened_by != caller.token_id:
-        message = "There is no such record for this token."
+        message = (
+            "There is no such record for this token. One that was not complete when the vault was brought back from "
+            "a backup is lost: open it again, and file its documents again."
+        )
         raise NotFoundError(message)
     return row
 

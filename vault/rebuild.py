@@ -262,7 +262,7 @@ def _fill(
         if master not in new:
             keys.plan_master(tx, master, Tree(master.partition("-")[0]), 0, uri, now)
     _fill_tokens(tx, history, tokens)
-    _fill_records(tx, history, found, {str(row["id"]) for row in tokens}, now)
+    _fill_records(tx, history, reachable.cohorts, found, {str(row["id"]) for row in tokens}, now)
     cohort_of: dict[str, int] = {manifest.record: manifest.cohort for manifest, _ in found.living}
     for hold in history.holds.values():
         store_hold(tx, hold, cohort_of)
@@ -299,12 +299,14 @@ def _fill_tokens(tx: Transaction, history: History, tokens: Sequence[Mapping[str
         tx.execute(sa.insert(access_tokens).values({**row, "revoked_at": revoked}))
 
 
-def _fill_records(tx: Transaction, history: History, found: Found, tokens: set[str], now: datetime) -> None:
+def _fill_records(
+    tx: Transaction, history: History, used: set[int], found: Found, tokens: set[str], now: datetime
+) -> None:
     policies = [Policy.decode(str(facts["document"]).encode()) for _, facts in history.policies]
     every: list[tuple[Manifest, Any]] = [*found.living, *((manifest, None) for manifest, _ in found.dead)]
     due = {manifest.cohort: manifest.due_on for manifest, _ in every}
     listed = {cohort for one in history.destructions.values() for cohort in one.slots}
-    for cohort in sorted({*due, *listed}):
+    for cohort in sorted({*due, *listed, *used}):
         row = {"id": cohort, "due_on": due.get(cohort, now.date()), "opened_at": now, "next_slot": _ALL_SLOTS_USED}
         tx.execute(sa.insert(cohorts).values(row))
     for manifest, key in every:

@@ -239,11 +239,14 @@ class ReachableKeys:
         self.epochs = dict.fromkeys(Tree, 0)
         self.masters: dict[str, str] = {}
         """Living masters over some pack, with their custodians' addresses."""
+        self.cohorts: set[int] = set()
+        """Every cohort that some pack names, whether or not a key of it opens: these numbers are used."""
         for tree in Tree:
             packs: dict[int, tuple[StagedTree, dict[int, int]]] = {}
             for name in bucket.names(f"{mirror.PREFIX}{tree}/"):
                 staged, carried = mirror.unpack(vault_id, bucket.get(name, limit=PACK_LIMIT_BYTES))
                 packs[staged.root.version] = staged, carried
+                self.cohorts.update(carried, (page.cohort for page in staged.pages))
                 self.epochs[tree] = max(self.epochs[tree], staged.root.epoch)
             self.versions[tree] = max(packs, default=0)
             sealed = {(p.cohort, p.version): p for staged, _ in packs.values() for p in staged.pages}

@@ -228,8 +228,18 @@ def test_repeated_requests_are_still_recognised(quick_world: World, databases: D
     world.complete(record)
     with pytest.raises(NotFoundError):
         read_record(world.vault, world.reviewer, lost.id, PURPOSE)
+    with pytest.raises(NotFoundError, match="file its documents again"):
+        world.upload(lost)
     again = open_record(world.vault, world.center, idempotency_key="k", applicant={"name": "A"}, body=b"1")
     assert not again.repeated
+
+
+def test_no_slot_of_a_lost_record_is_given_out_again(quick_world: World, databases: Databases) -> None:
+    """Nothing but the packs names the cohort of a record that was still receiving."""
+    lost = quick_world.place(quick_world.open())
+    world, done = rebuilt(quick_world, databases)
+    assert done.records == 0
+    assert world.place(world.file())[0] > lost[0]
 
 
 def test_packs_and_ledger_alone_are_enough(quick_world: World, databases: Databases, tmp_path: Path) -> None:
