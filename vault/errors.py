@@ -20,6 +20,7 @@ __all__ = [
     "BusyError",
     "CatalogueError",
     "CatalogueFullError",
+    "CertificateRefusedError",
     "CustodianError",
     "CustodianUnavailableError",
     "DamagedError",
@@ -167,6 +168,10 @@ class DocumentTruncatedError(BadDocumentError):
 
 class DestructionRefusedError(VaultError):
     """A destruction cannot go ahead; nothing has been destroyed."""
+
+
+class CertificateRefusedError(VaultError):
+    """There can be no certificate of this: something was not observed. The message says what."""
 
 
 class OldCatalogueError(DestructionRefusedError):

@@ -39,7 +39,7 @@ from keystore import (
 from . import mirror
 from .catalogue import Transaction, keys
 from .catalogue.destructions import insert_destruction
-from .catalogue.law import orders
+from .catalogue.law import certificates, orders
 from .catalogue.schema import (
     access_tokens,
     cohorts,
@@ -231,6 +231,9 @@ def _fill(
     _fill_records(tx, history, found, {str(row["id"]) for row in tokens}, now)
     _fill_holds(tx, history, held, {m.record: m.cohort for m, _ in found.living})
     _fill_destructions(tx, history, found)
+    for destruction_id, (issued_at, document) in history.certificates.items():
+        row = {"id": destruction_id, "document": document.encode(), "issued_at": issued_at}
+        tx.execute(sa.insert(certificates).values(row))
     tx.execute(sa.update(cohorts).values(closed_at=now))
 
 

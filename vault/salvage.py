@@ -86,6 +86,8 @@ class History:
     orders: dict[str, Ordered] = field(default_factory=dict)
     destructions: dict[str, Condemned] = field(default_factory=dict)
     holds: dict[str, HeldBy] = field(default_factory=dict)
+    certificates: dict[str, tuple[datetime, str]] = field(default_factory=dict)
+    """Certificates by destruction: when they were issued, and their text."""
     revoked_tokens: dict[str, datetime] = field(default_factory=dict)
     masters: dict[str, str] = field(default_factory=dict)
     """Masters that were planned and are not known to be destroyed, with their custodians' addresses."""
@@ -131,6 +133,8 @@ def _apply(history: History, entry: Entry) -> None:
             history.masters.pop(entry.subject, None)
         case "token revoked":
             history.revoked_tokens[entry.subject] = entry.at
+        case "certificate issued":
+            history.certificates[entry.subject] = (entry.at, facts["document"])
         case "policy adopted":
             history.policies.append((entry.at, facts))
         case "order accepted" | "order used" | "order voided":

@@ -12,6 +12,7 @@ import typer
 
 from vault.hardening import harden
 
+from .certificates import certificate_app
 from .custodians import custodian_app
 from .demo import demo
 from .destroying import destruction_app, recover, scrub, sweep
@@ -82,6 +83,7 @@ app.command(rich_help_panel=_KEEPING)(sweep)
 app.add_typer(hold_app, name="hold", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_KEEPING)(scrub)
 app.add_typer(destruction_app, name="destruction", rich_help_panel=_KEEPING)
+app.add_typer(certificate_app, name="certificate", rich_help_panel=_KEEPING)
 app.add_typer(custodian_app, name="custodian", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_AFTER)(recover)
 app.command("rebuild", rich_help_panel=_AFTER)(rebuild_command)

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from vault.context import Vault
 from vault.fences import Node
 
+from .certificates import certificate_routes
 from .departure import Departure
 from .desk import Desk
 from .downloads import download_routes
@@ -72,7 +73,13 @@ def create_app(
     app.add_middleware(Edge, log=log or make_log(), metrics=metrics, limits=limits, departure=departure)
     app.add_exception_handler(HTTPException, _router_says_no)
     desk = Desk(vault, node, limits, metrics, workers, departure)
-    for routes in (record_routes(desk), upload_routes(desk), download_routes(desk), health_routes(desk, checkers)):
+    for routes in (
+        record_routes(desk),
+        upload_routes(desk),
+        download_routes(desk),
+        certificate_routes(desk),
+        health_routes(desk, checkers),
+    ):
         app.include_router(routes)
     return app
 

@@ -37,6 +37,10 @@ GRANT INSERT, DELETE ON tree_pages TO shredvault_api, shredvault_destroyer;
 -- Which only the schema's triggers write, with the rights of who set them off.
 GRANT UPDATE (revision) ON cohorts TO shredvault_api, shredvault_destroyer;
 
+-- Who approved what, and the certificates, which one of them issues and both hand out.
+GRANT SELECT ON orders, certificates TO shredvault_api, shredvault_destroyer;
+GRANT INSERT ON certificates TO shredvault_destroyer;
+
 -- The API: records come in whole, and are completed; holds are placed.
 GRANT SELECT ON records, documents, record_states, reads, access_tokens TO shredvault_api;
 GRANT INSERT (id, due_on, opened_at), UPDATE (next_slot) ON cohorts TO shredvault_api;

@@ -10,6 +10,7 @@ from tests.cli.conftest import Operator
 COMMANDS = (
     "init", "serve", "status", "sweep", "scrub", "recover", "demo", "access create", "access list", "access revoke",
     "hold place", "hold release", "hold list", "destruction list", "destruction show",
+    "certificate list", "certificate show", "certificate export", "certificate verify",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ OPERATIONS = {
     ("/v1/records/{record_id}/complete", "post"),
     ("/v1/records/{record_id}/documents/{name}", "get"),
     ("/v1/records/{record_id}/documents/{name}", "put"),
+    ("/v1/certificates/{certificate_id}", "get"),
     ("/healthz", "get"),
     ("/readyz", "get"),
     ("/metrics", "get"),

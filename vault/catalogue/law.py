@@ -1,4 +1,7 @@
-"""The tables of the law: orders that were accepted, and the lists that await them. See `vault.orders`."""
+"""The tables of the law: orders that were accepted, the lists that await them, certificates of what was done.
+
+See `vault.orders` and `vault.certificates`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import sqlalchemy as sa
 
 from .schema import Instant, metadata
 
-__all__ = ["list_slots", "lists", "orders"]
+__all__ = ["certificates", "list_slots", "lists", "orders"]
 
 orders = sa.Table(
     "orders",
@@ -49,4 +52,13 @@ list_slots = sa.Table(
     sa.Column("list_id", sa.String(26), sa.ForeignKey("lists.id"), primary_key=True),
     sa.Column("cohort_id", sa.Integer, sa.ForeignKey("cohorts.id"), primary_key=True),
     sa.Column("slots", sa.LargeBinary(128), nullable=False),
+)
+
+# The signed text, byte for byte. A certificate bears the id of its destruction.
+certificates = sa.Table(
+    "certificates",
+    metadata,
+    sa.Column("id", sa.String(26), sa.ForeignKey("destructions.id"), primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("issued_at", Instant, nullable=False),
 )
