@@ -18,18 +18,17 @@ if [ -z "$python" ]; then
 fi
 
 packages=
-"$python" -c 'import ensurepip, venv' 2>/dev/null || packages=' python3-venv'
+"$python" -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
 # Certificates are printed with Pango, and with fonts that have every letter of a name.
 "$python" -c 'import ctypes; ctypes.CDLL("libpangoft2-1.0.so.0")' 2>/dev/null || packages="$packages libpangoft2-1.0-0"
 [ -e /usr/share/fonts/truetype/dejavu/DejaVuSerif.ttf ] || packages="$packages fonts-dejavu-core"
-# Orders are signed and verified with ssh-keygen.
 command -v ssh-keygen >/dev/null || packages="$packages openssh-client"
 if [ -n "$packages" ]; then
     as_root=
     [ "$(id -u)" = 0 ] || as_root=sudo
     echo "Installing$packages ..." >&2
     $as_root apt-get update -qq
-    # shellcheck disable=SC2086  # a list of names
+    # shellcheck disable=SC2086  # a list of words
     $as_root apt-get install -y -qq --no-install-recommends $packages >/dev/null
 fi
 

@@ -9,9 +9,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from vault.context import Vault
+from vault.founding import Founding
+from vault.frozen_lists import freeze_ordered, freeze_sweep
+from vault.ids import DestructionId
+from vault.orders import Accepted, Order, accept_order
+from vault.orders.drafting import Terms, draft_scrub
 from vault.orders.signatures import ORDERS, POLICIES
 from vault.people import Person, Role
 from vault.policy import Policy
+from vault.retention import Cause
 
 HEAD, COUNSEL, AUTHORITY, OFFICER, AUDITOR = (
     "ada.head",
@@ -88,7 +95,41 @@ def founding_approvals(document: bytes) -> tuple[bytes, ...]:
     return tuple(signed(name, document, POLICIES) for name in APPROVERS)
 
 
+def written_policy(folder: Path) -> list[str]:
+    """The words after `shredvault init` by which a vault gets a policy that these people signed."""
+    document = founding_policy()
+    (folder / "policy.json").write_bytes(document)
+    words = ["--policy", str(folder / "policy.json")]
+    for number, signature in enumerate(founding_approvals(document)):
+        path = folder / f"approval-{number}.sig"
+        path.write_bytes(signature)
+        words += ["--approval", str(path)]
+    return words
+
+
 def edited(body: bytes, **members: Any) -> bytes:
     """A document with other members, written as canonically as before."""
     content = {**json.loads(body), **members}
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+TERMS = Terms("The program ends.", "Local law 35 of 2015", cooling_off_hours=0)
+
+
+def submitted(vault: Vault, order: Order, *names: str) -> Accepted:
+    """An order, signed by these people and accepted."""
+    body = order.encode()
+    return accept_order(vault, body, [signed(name, body) for name in names or APPROVERS])
+
+
+def frozen(vault: Vault, cause: Cause) -> DestructionId:
+    """A frozen list with the authority that its cause needs."""
+    if cause is Cause.SWEEP:
+        return freeze_sweep(vault)
+    return freeze_ordered(vault, submitted(vault, draft_scrub(vault, TERMS).order).id)
+
+
+def founded_by(founding: Founding) -> Founding:
+    """The same founding, with the people of these tests."""
+    document = founding_policy(founding.time_zone, founding.retention_months)
+    return replace(founding, policy=document, approvals=founding_approvals(document))

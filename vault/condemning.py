@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from keystore import KeyGraphError, Tree
 
+from .authority import claim_authority
 from .catalogue import Transaction, keys
 from .catalogue.destructions import Destruction, condemn, held_slots, load_list, update
 from .catalogue.schema import cohorts, hold_records, holds
@@ -41,12 +42,14 @@ def condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> 
 
     Raises:
         KeyGraphError: the check of what was staged refused it.
+        OrderRefusedError: the authority for it is gone.
         BusyError: the world kept changing.
         CustodianError, ObjectStoreError, CatalogueError: a service failed.
     """
     with vault.catalogue.read() as tx:
         frozen, frozen_at = load_list(tx, destruction.id)
     listed: Mapping[int, int] = frozen
+    excused: dict[int, int] = {}
     # 1. Intent: the touched cohorts give out no more slots; the new master's name is known before it exists.
     progress("intent")
     now = vault.clock.now()
@@ -70,11 +73,14 @@ def condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> 
         with vault.catalogue.read() as tx:
             now_at = revisions_of(tx)
             changed = {cohort: slots for cohort, slots in listed.items() if now_at[cohort] != frozen_at[cohort]}
-            plan = plan_tree(tx, destruction.tree, listed, _spared(tx, vault, destruction, changed))
+            spared = _spared(tx, vault, destruction, changed)
+            plan = plan_tree(tx, destruction.tree, listed, spared)
+        for cohort, slots in spared.items():
+            excused[cohort] = excused.get(cohort, 0) | slots
         staging = stage_and_check(vault, destruction.tree, plan, master)
         # 4. Condemn.
         progress("condemn")
-        if _condemn(vault, destruction, frozen, listed, staging):
+        if _condemn(vault, destruction, frozen, listed, excused, staging):
             return
         # Whom this staging spared has its key in a pack under the new master: nobody of those may die now.
         listed = dict(plan.condemned)
@@ -113,12 +119,18 @@ def _require_active_copies(tx: Transaction, among: Mapping[int, int]) -> None:
 
 
 def _condemn(
-    vault: Vault, destruction: Destruction, frozen: Mapping[int, int], listed: Mapping[int, int], staging: Staging
+    vault: Vault,
+    destruction: Destruction,
+    frozen: Mapping[int, int],
+    listed: Mapping[int, int],
+    excused: Mapping[int, int],
+    staging: Staging,
 ) -> bool:
     """Step 4, the point of no return. False: the world changed, stage again."""
     now = vault.clock.now()
     plan = staging.plan
     withdrawn = {cohort: left for cohort, slots in frozen.items() if (left := slots & ~plan.condemned.get(cohort, 0))}
+    unaccounted = sum((left & ~excused.get(cohort, 0)).bit_count() for cohort, left in withdrawn.items())
     with vault.catalogue.write() as tx:
         changed = {
             cohort: listed[cohort]
@@ -131,6 +143,7 @@ def _condemn(
         if not keys.switch(tx, destruction.tree, base=staging.base_version, to=staging.version, dropped=plan.dropped):
             tx.rollback()
             return False
+        claim_authority(tx, destruction, now)
         if destruction.tree is Tree.ACTIVE:
             _require_no_held_copies(tx, plan)
             condemn(tx, destruction.id, plan.condemned, plan.survivors)
@@ -151,8 +164,12 @@ def _condemn(
                 "pages_rewritten": staging.pages,
                 "pages_dropped": len(plan.dropped),
                 "mirror_bytes": staging.mirror_bytes,
+                **({"not_executed": unaccounted} if unaccounted and destruction.tree is Tree.ACTIVE else {}),
             },
         )
+        if unaccounted and destruction.tree is Tree.ACTIVE:
+            # Approved, not withdrawn, and not destroyed: their keys are missing. An alarm, not a success.
+            note(tx, now, "approved and not executed", destruction.id, {"count": unaccounted})
         facts = {"count": plan.condemned_count, "version": staging.version, "withdrawn": pack_slots(withdrawn)}
         note(tx, now, "condemned", destruction.id, facts)
     return True

@@ -182,14 +182,12 @@ def _new_cohort(vault: Vault, due: date) -> None:
     def plan(tx: Transaction, _: OpenTree) -> TreeChange:
         nonlocal number
         if _open_cohort(tx, due) is not None:
-            number = 0
             return TreeChange()
         number = tx.execute(sa.select(sa.func.coalesce(sa.func.max(cohorts.c.id), 0) + 1)).scalar_one()
         return TreeChange(opened=(number,))
 
     def commit(tx: Transaction) -> None:
-        if number:
-            tx.execute(sa.insert(cohorts).values(id=number, due_on=due, opened_at=vault.clock.now()))
+        tx.execute(sa.insert(cohorts).values(id=number, due_on=due, opened_at=vault.clock.now()))
 
     grow(vault, Tree.ACTIVE, plan, commit)
 

@@ -17,19 +17,24 @@ from .catalogue import Transaction
 from .catalogue.destructions import insert_destruction, unfinished
 from .clock import civil_date
 from .context import Vault, current_policy, note
-from .errors import DestructionRefusedError
-from .ids import DestructionId, HoldId, new_id
-from .log.merkle import tree_hash
-from .retention import CONDEMNABLE, Cause, Predicate, count_verdicts, judge
+from .errors import DestructionRefusedError, OrderRefusedError
+from .ids import DestructionId, HoldId, OrderId, new_id
+from .orders.accepting import load_order, require_order, verify_again
+from .orders.actions import Action
+from .orders.adopting import approvals_of, verify_standing
+from .orders.lists import require_list, root_of
+from .retention import CONDEMNABLE, Cause, Predicate, Verdict, count_verdicts, judge, judge_named
 from .staging import revisions_of
 
 __all__ = [
     "MOVE",
     "Forecast",
     "forecast",
-    "freeze",
+    "forecast_ordered",
     "freeze_move",
+    "freeze_ordered",
     "freeze_release",
+    "freeze_sweep",
     "pack_slots",
     "predicate_at",
     "unpack_slots",
@@ -64,19 +69,77 @@ def forecast(vault: Vault, cause: Cause) -> Forecast:
     return Forecast(cause, dies, {name: count for name, count in counts.items() if name not in dies})
 
 
-def freeze(vault: Vault, cause: Cause, authority: str) -> DestructionId:
-    """Step 0: freeze the exact list of what is to die, by the Merkle root over its record ids.
+def forecast_ordered(vault: Vault, order_id: str, action: Action) -> Forecast:
+    """Say what would become of the list of an order if it were carried out now; change nothing.
 
     Raises:
+        NotFoundError: there is no such order.
+        OrderRefusedError: it gives no authority for `action` now, or its list is void.
+    """
+    now, cause = vault.clock.now(), Cause(action)
+    with vault.catalogue.read() as tx:
+        accepted = require_order(tx, order_id, action, now)
+        _, listed = require_list(tx, accepted.order, now)
+        judged = judge_named(tx, predicate_at(tx, cause, now), [record_id for record_id, _, _ in listed])
+    counts = Counter(verdict for _, _, verdict in judged.values())
+    dies = {name: count for name, count in counts.items() if name in CONDEMNABLE}
+    return Forecast(cause, dies, {name: count for name, count in counts.items() if name not in dies})
+
+
+def freeze_sweep(vault: Vault) -> DestructionId:
+    """Step 0 of a sweep, under the standing authority of the policy: freeze the exact list of what is to die.
+
+    Raises:
+        NotApprovedError: the policy lacks approvals.
+        OrderRefusedError: an approval of the policy does not verify any more.
+        DestructionRefusedError: another destruction is unfinished.
+    """
+    policy = verify_standing(vault)
+    now = vault.clock.now()
+    with vault.catalogue.read() as tx:
+        judged = judge(tx, predicate_at(tx, Cause.SWEEP, now))
+        revisions = revisions_of(tx)
+        approvers = ", ".join(one.person for one in approvals_of(tx, policy.version))
+    listed = [(record_id, cohort, slot) for record_id, cohort, slot, verdict in judged if verdict in CONDEMNABLE]
+    not_listed = Counter(verdict for *_, verdict in judged if verdict not in CONDEMNABLE and verdict != Verdict.GONE)
+    authority = f"standing policy version {policy.version}, approved by {approvers}"
+    return _freeze(vault, Cause.SWEEP, Tree.ACTIVE, authority, listed, revisions, not_listed, now)
+
+
+def freeze_ordered(vault: Vault, order_id: str) -> DestructionId:
+    """Step 0 of a destruction under an order: the list that its signers saw, and not a record more.
+
+    The list's root is computed again, and the signatures are verified again: whoever can write in the catalogue cannot
+    sign. Who is held by now, or gone, is withdrawn when the rest is condemned; who was filed since is not on it.
+
+    Raises:
+        NotFoundError: there is no such order.
+        OrderRefusedError: it gives no authority now, or its list is void.
         DestructionRefusedError: another destruction is unfinished.
     """
     now = vault.clock.now()
     with vault.catalogue.read() as tx:
-        judged = judge(tx, predicate_at(tx, cause, now))
-        revisions = revisions_of(tx)
-    listed = [(record_id, cohort, slot) for record_id, cohort, slot, verdict in judged if verdict in CONDEMNABLE]
-    not_listed = Counter(verdict for *_, verdict in judged if verdict not in CONDEMNABLE and verdict != "gone")
-    return _freeze(vault, cause, Tree.ACTIVE, authority, listed, revisions, not_listed, now)
+        accepted = load_order(tx, order_id)
+        if accepted.action not in (Action.SCRUB, Action.DESTROY):
+            message = f"The order is one to {accepted.action}; it destroys no records."
+            raise OrderRefusedError(message)
+        require_order(tx, order_id, accepted.action, now)
+        stored, listed = require_list(tx, accepted.order, now)
+        policy = current_policy(tx)
+    verify_again(accepted, policy)
+    # Revision -1 matches nothing: every cohort is judged again when the tree is staged.
+    revisions = {cohort: -1 for _, cohort, _ in listed}
+    return _freeze(
+        vault,
+        Cause(accepted.action),
+        Tree.ACTIVE,
+        accepted.authority,
+        listed,
+        revisions,
+        stored.not_listed,
+        now,
+        order_id=accepted.id,
+    )
 
 
 def freeze_release(
@@ -103,13 +166,14 @@ def _freeze(
     not_listed: Mapping[str, int],
     now: datetime,
     *,
+    order_id: OrderId | None = None,
     hold_id: HoldId | None = None,
     moves_to: str | None = None,
 ) -> DestructionId:
     slots: dict[int, int] = {}
     for _, cohort, slot in listed:
         slots[cohort] = slots.get(cohort, 0) | 1 << slot
-    root = tree_hash(sorted(record_id.encode() for record_id, _, _ in listed))
+    root = root_of(record_id for record_id, _, _ in listed)
     destruction_id = DestructionId(new_id())
     with vault.catalogue.write() as tx:
         policy_version = current_policy(tx).version
@@ -121,7 +185,7 @@ def _freeze(
             "kind": kind,
             "tree": tree,
             "authority": authority,
-            "order": None,
+            "order": order_id,
             "policy": policy_version,
             "hold": hold_id,
             "listed": len(listed),
@@ -137,6 +201,7 @@ def _freeze(
             kind=kind,
             tree=tree,
             authority=authority,
+            order_id=order_id,
             policy_version=policy_version,
             hold_id=hold_id,
             moves_to=moves_to,

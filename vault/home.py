@@ -224,10 +224,11 @@ def allow_custodian(path: Path, uri: str) -> bool:
 
 
 @contextmanager
-def open_for_rebuild(path: Path, clock: Clock | None = None) -> Iterator[Vault]:
+def open_for_rebuild(path: Path, clock: Clock | None = None, *, endpoint: str | None = None) -> Iterator[Vault]:
     """The vault with an empty catalogue, which takes the place of the lost or old one when the block has ended well.
 
     An SQLite file that was there stays beside it under another name. A PostgreSQL database must be empty already.
+    For `endpoint` see `open_vault`.
 
     Raises:
         HomeError: there is no vault there, or the database is not empty.
@@ -238,7 +239,7 @@ def open_for_rebuild(path: Path, clock: Clock | None = None) -> Iterator[Vault]:
     for left in path.glob(f"{fresh.name}*"):
         left.unlink()
     database = sqlite_url(fresh) if in_file else home.database
-    with _parts(home, database=database) as (catalogue, bucket, custody):
+    with _parts(home, endpoint=endpoint, database=database) as (catalogue, bucket, custody):
         catalogue.migrate()
         with catalogue.read() as tx:
             if tx.execute(sa.select(vaults)).one_or_none() is not None:

@@ -184,7 +184,7 @@ def _decoded(document: bytes) -> Policy:
             abandon_after_hours=_whole(content.pop("abandon_after_hours")),
             program=_text(content.pop("program")),
             floor_months=_whole(content.pop("floor_months")),
-            gone_by=GoneBy(**content.pop("gone_by")),
+            gone_by=_gone_by(content.pop("gone_by")),
             mode=Mode(content.pop("mode")),
             hold_tail_days={_text(k): _whole(v) for k, v in content.pop("hold_tail_days").items()},
             cooling_off_hours={_text(k): _whole(v) for k, v in content.pop("cooling_off_hours").items()},
@@ -215,6 +215,13 @@ def _text(value: Any) -> str:
         message = "not a text"
         raise TypeError(message)
     return value
+
+
+def _gone_by(content: dict[str, Any]) -> GoneBy:
+    if set(content) != {"end_of_quarter", "months_after_due"} or type(content["end_of_quarter"]) is not bool:
+        message = "not a day by which something must be gone"
+        raise TypeError(message)
+    return GoneBy(content["end_of_quarter"], _whole(content["months_after_due"]))
 
 
 def _encoded_sunset(sunset: Sunset | None) -> dict[str, Any] | None:

@@ -52,7 +52,7 @@ from .catalogue.schema import (
 )
 from .clock import civil_date
 from .context import Vault, note
-from .errors import DamagedError
+from .errors import DamagedError, DestructionRefusedError
 from .ids import DocumentId, RecordId
 from .ledger import publish
 from .log.stored import append
@@ -61,6 +61,7 @@ from .orders.adopting import store_policy
 from .orders.order import Order
 from .policy import Policy, due_on
 from .salvage import Found, History, ReachableKeys, find_records, read_history
+from .servings import end_every_serving
 from .sheets import NAME_TAG_BYTES, Slip, name_tag
 
 __all__ = ["Rebuilt", "rebuild"]
@@ -84,7 +85,12 @@ class Rebuilt:
 
 
 def rebuild(
-    vault: Vault, custodian_uris: Sequence[str], tokens: Sequence[Mapping[str, Any]] = (), *, leave_lost: bool = False
+    vault: Vault,
+    custodian_uris: Sequence[str],
+    tokens: Sequence[Mapping[str, Any]] = (),
+    *,
+    leave_lost: bool = False,
+    retained: Mapping[RecordId, tuple[int, int]] | None = None,
 ) -> Rebuilt:
     """Fill the empty catalogue of `vault` from its bucket and its custodians.
 
@@ -93,9 +99,12 @@ def rebuild(
         custodian_uris: every custodian at which its masters may stand; new ones are made at the first.
         tokens: rows of access tokens from an older catalogue; what the ledger says was revoked is revoked.
         leave_lost: go on though records have lost their keys.
+        retained: cohort and slot of the records that an older catalogue has as retained. Given by who rebuilds unasked:
+            then no key that opens a record may die in it.
 
     Raises:
         DamagedError: the ledger is damaged, or records are lost and `leave_lost` is not set.
+        DestructionRefusedError: with `retained`, a key that opens a record would die.
         KeyGraphError: the new trees, as read back, do not hold every living key.
         CustodianError, ObjectStoreError, CatalogueError: a service failed; run it again.
     """
@@ -112,6 +121,8 @@ def rebuild(
                 "them. Name every custodian with --custodian; if they are lost, go on with --leave-lost."
             )
             raise DamagedError(message)
+        if retained is not None:
+            _require_no_death(history, reachable, found, retained)
         held = _held(history, found)
         # By where the ledger ends: a rebuild that was cut off is begun again with the masters it had made.
         rebuild_id = f"{vault.vault_id.hex()[:16]}-{history.mark.last:x}"
@@ -127,9 +138,29 @@ def rebuild(
                 "log_key": str(vault.signing.verifier),
             }
             note(tx, now, "rebuilt", rebuild_id, facts)
+            end_every_serving(tx, now)
     publish(vault)
     in_force = sum(hold.released_at is None for hold in history.holds.values())
     return Rebuilt(len(found.living), len(held), len(found.dead), in_force, found.lost)
+
+
+def _require_no_death(
+    history: History, reachable: ReachableKeys, found: Found, retained: Mapping[RecordId, tuple[int, int]]
+) -> None:
+    condemned = sum(
+        reachable.reaches(cohort, slots)
+        for one in history.destructions_of_records()
+        for cohort, slots in one.slots.items()
+    )
+    living = {manifest.record for manifest, _ in found.living}
+    missing = sum(record not in living and history.condemned_by(*place) is None for record, place in retained.items())
+    if condemned or missing:
+        message = (
+            f"By the bucket, {condemned} condemned records have keys that are still to be destroyed, and {missing} "
+            "records of this catalogue are missing. Nothing was changed. Find out why; `shredvault rebuild` goes by "
+            "what the bucket says."
+        )
+        raise DestructionRefusedError(message)
 
 
 def _held(history: History, found: Found) -> set[RecordId]:

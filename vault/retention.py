@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from .catalogue import Transaction
 from .catalogue.schema import cohorts, hold_records, holds, records
 
-__all__ = ["CONDEMNABLE", "Cause", "Predicate", "count_verdicts", "judge", "not_eligible"]
+__all__ = ["CONDEMNABLE", "Cause", "Predicate", "Verdict", "count_verdicts", "judge", "judge_named", "not_eligible"]
 
 
 class Cause(StrEnum):
@@ -26,6 +26,8 @@ class Cause(StrEnum):
 
     SWEEP = "sweep"
     SCRUB = "scrub"
+    DESTROY = "destroy"
+    """Named records, one by one."""
 
 
 class Verdict(StrEnum):
@@ -70,7 +72,7 @@ class Predicate:
 
     def candidates(self) -> sa.ColumnElement[bool]:
         """A necessary condition that an index answers."""
-        if self.cause is Cause.SCRUB:
+        if self.cause is not Cause.SWEEP:
             return ~records.c.reclaimed
         given_up = (
             records.c.completed_at.is_(None) & ~records.c.reclaimed & (records.c.opened_at < self.given_up_before)
@@ -95,6 +97,17 @@ def judge(tx: Transaction, predicate: Predicate) -> list[tuple[str, int, int, st
     """The verdict on every candidate: (record id, cohort, slot, verdict). One pass, in no order."""
     query = _rows(records.c.id, records.c.cohort_id, records.c.slot, predicate.verdict()).where(predicate.candidates())
     return [tuple(row) for row in tx.execute(query)]
+
+
+def judge_named(tx: Transaction, predicate: Predicate, record_ids: Collection[str]) -> dict[str, tuple[int, int, str]]:
+    """The verdict on records by their ids: (cohort, slot, verdict). Unknown ids are left out."""
+    found: dict[str, tuple[int, int, str]] = {}
+    wanted = sorted(record_ids)
+    query = _rows(records.c.id, records.c.cohort_id, records.c.slot, predicate.verdict())
+    for start in range(0, len(wanted), 500):
+        for row in tx.execute(query.where(records.c.id.in_(wanted[start : start + 500]))):
+            found[row[0]] = (row[1], row[2], row[3])
+    return found
 
 
 def not_eligible(tx: Transaction, predicate: Predicate, cohort_ids: Collection[int]) -> list[tuple[int, int]]:

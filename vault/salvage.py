@@ -36,6 +36,7 @@ from .objects import Bucket
 __all__ = ["Condemned", "Found", "HeldBy", "History", "Ordered", "ReachableKeys", "find_records", "read_history"]
 
 PACK_LIMIT_BYTES: Final = 4 * 1024**3
+_OF_RECORDS: Final = ("sweep", "scrub", "destroy", "sunset")
 
 
 @dataclass(slots=True)
@@ -92,10 +93,14 @@ class History:
     masters: dict[str, str] = field(default_factory=dict)
     """Masters that were planned and are not known to be destroyed, with their custodians' addresses."""
 
+    def destructions_of_records(self) -> Iterator[Condemned]:
+        """Those in which records die, not only the held copies of keys or masters."""
+        return (one for one in self.destructions.values() if one.facts["kind"] in _OF_RECORDS)
+
     def condemned_by(self, cohort: int, slot: int) -> DestructionId | None:
         """Which destruction of records condemned this slot."""
-        for one in self.destructions.values():
-            if one.facts["kind"] in ("sweep", "scrub", "destroy", "sunset") and one.slots.get(cohort, 0) >> slot & 1:
+        for one in self.destructions_of_records():
+            if one.slots.get(cohort, 0) >> slot & 1:
                 return one.id
         return None
 
@@ -230,6 +235,13 @@ class ReachableKeys:
             if page.is_live(slot):
                 with page.key(slot) as key:
                     yield key
+
+    def reaches(self, cohort: int, slots: int) -> int:
+        """How many of these slots (a bitmap) have a key."""
+        live = 0
+        for page in self._pages.get(cohort, {}).values():
+            live |= int.from_bytes(page.bitmap, "little")
+        return (live & slots).bit_count()
 
     def index_key(self, cohort: int) -> Key | None:
         """A cohort's index key; the caller wipes it."""

@@ -13,6 +13,7 @@ from vault.status import status_of
 
 from .exits import CommandError, ExitCode
 from .manual import described
+from .orders import read_file
 from .screen import facts, print_json, say
 from .settings import HomeOption, JsonOption, Settings, load_settings
 
@@ -74,6 +75,17 @@ def init(
             help="How long a record is kept. [dim]Default 24; SHREDVAULT_RETENTION_MONTHS.[/dim]",
         ),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The policy, as `shredvault policy draft` wrote it; instead of time zone and retention. Without one, "
+            "records can be filed and nothing can be destroyed.",
+        ),
+    ] = None,
+    approval: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A signature on the policy; once for each approver.")
+    ] = None,
     s3_credentials_file: Annotated[
         Path | None,
         typer.Option(
@@ -92,6 +104,7 @@ def init(
     \b
     Examples:
       shredvault init
+      shredvault init --policy policy.json --approval ada.sig --approval carl.sig --approval rita.sig
       shredvault init --home /srv/shredvault/home --custodian file:/etc/shredvault/keys
       shredvault init --objects https://s3.example.net --bucket ids --s3-credentials-file s3.json
     """  # noqa: D301
@@ -114,6 +127,9 @@ def init(
             "or give --s3-credentials-file."
         )
         raise CommandError(ExitCode.USAGE, message)
+    if policy is not None and settings.model_fields_set & {"time_zone", "retention_months"}:
+        message = "Time zone and retention stand in the policy; give either --policy or these."
+        raise CommandError(ExitCode.USAGE, message)
     founding = Founding(
         home=settings.home_folder,
         objects=settings.objects,
@@ -126,6 +142,8 @@ def init(
         access_key=credentials[0] if credentials else None,
         secret_key=credentials[1] if credentials else None,
         database=settings.database,
+        policy=read_file(policy) if policy is not None else None,
+        approvals=tuple(read_file(path) for path in approval or ()),
     )
     founded = found_vault(founding)
     if not founded:

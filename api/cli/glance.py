@@ -32,8 +32,8 @@ def status(
 ) -> None:
     """Show the vault at a glance: what it keeps, what is due, what is unfinished.
 
-    With --check the exit code is 11 when records are due and not held, when a destruction is unfinished, or when
-    space of destroyed records was not reclaimed; otherwise it is 0.
+    With --check the exit code is 11 when records are due and not held, when a destruction is unfinished or destroyed
+    fewer records than were approved, or when space of destroyed records was not reclaimed; otherwise it is 0.
     """
     with open_vault(load_settings(home=home).home_folder) as vault:
         seen = status_of(vault)
@@ -55,6 +55,8 @@ def _attention(seen: Status, to_sweep: int) -> list[str]:
         found.append(f"{to_sweep} records are to be swept: run `shredvault sweep`.")
     if seen.unfinished_destructions:
         found.append("A destruction is unfinished: run `shredvault recover`.")
+    if seen.not_executed:
+        found.append(f"{seen.not_executed} records were approved for destruction and not destroyed: keys are missing.")
     if seen.to_reclaim:
         found.append("Space of destroyed records was not reclaimed: run `shredvault recover`.")
     return found

@@ -14,11 +14,10 @@ from vault.catalogue.destructions import update
 from vault.certificates import extract_ledger, issue_certificate, issue_missing, list_certificates, load_certificate
 from vault.certificates.observations import gone_by
 from vault.errors import CertificateRefusedError, NotFoundError, RuleBrokenError
-from vault.frozen_lists import freeze
+from vault.frozen_lists import freeze_sweep
 from vault.holds import place_hold, release_hold
 from vault.policy import GoneBy, Policy
 from vault.reclaim import reclaim
-from vault.retention import Cause
 
 __all__ = ["close_catalogues"]
 
@@ -131,7 +130,7 @@ def test_what_destroys_no_record_has_no_certificate(quick_world: World) -> None:
 
 def test_what_is_not_complete_has_no_certificate(quick_world: World) -> None:
     """The schema refuses it even to somebody who gets past the check."""
-    destruction = freeze(quick_world.vault, Cause.SWEEP, "test")
+    destruction = freeze_sweep(quick_world.vault)
     with pytest.raises(CertificateRefusedError, match="that the destruction is complete"):
         issue_certificate(quick_world.vault, destruction)
     with pytest.raises(RuleBrokenError):

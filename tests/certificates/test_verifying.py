@@ -16,7 +16,7 @@ from tests.certificates.conftest import Issued, issue
 from tests.people import HEAD, key_of
 from tests.vault.world import World
 from vault import canonical
-from vault.certificates import issue_certificate, verify_certificate
+from vault.certificates import Certificate, extract_ledger, issue_certificate, verify_certificate
 from vault.certificates.facts import CERTIFICATE
 from vault.certificates.verify_certificate import InvalidError, verify
 from vault.log import SigningKey
@@ -35,6 +35,22 @@ def test_on_both_databases_and_for_zero_records(quick_world: World) -> None:
     assert verify(made.certificate.document, made.key, made.ledger)
     empty = issue_certificate(quick_world.vault, quick_world.sweep().id)
     assert "The list was empty: no key had to be destroyed." in verify(empty.document, made.key)
+
+
+def test_a_scrub_bears_its_order_and_the_signatures_on_it(quick_world: World) -> None:
+    quick_world.file()
+    scrubbed = issue_certificate(quick_world.vault, quick_world.scrub().id)
+    key = f"{quick_world.vault.signing.verifier}\n".encode()
+    assert verify(scrubbed.document, key, extract_ledger(quick_world.vault, scrubbed.id))
+    authority = scrubbed.content["authority"]
+    assert json.loads(authority["signed"]["body"])["nonce"] == authority["order"]
+    for change, why in (
+        (set_in("list_root", to="11" * 32), "another list"),
+        (set_in("kind", to="destroy"), "something else"),
+        (set_in("authority", "order", to=scrubbed.id), "another order"),
+    ):
+        with pytest.raises(InvalidError, match=why):
+            verify(forged(quick_world, scrubbed, change), key)
 
 
 def test_no_changed_byte_is_accepted(issued: Issued) -> None:
@@ -65,11 +81,11 @@ def test_nothing_left_out_or_put_in_is_accepted(issued: Issued) -> None:
             verify(document, other)
 
 
-def forged(issued: Issued, change: Callable[[dict[str, Any]], None]) -> bytes:
+def forged(world: World, certificate: Certificate, change: Callable[[dict[str, Any]], None]) -> bytes:
     """A certificate with other content, signed by the vault's own key: what a lying vault could make."""
-    content = json.loads(issued.certificate.document)["certificate"]
+    content = certificate.content
     change(content)
-    signing = issued.world.vault.signing
+    signing = world.vault.signing
     signature = signing.sign(f"{CERTIFICATE}\n".encode() + canonical.encode(content)).hex()
     return canonical.encode({"certificate": content, "signature": {"key": str(signing.verifier), "value": signature}})
 
@@ -108,7 +124,7 @@ def test_a_lie_that_the_vault_itself_signed_is_found(
     issued: Issued, change: Callable[[dict[str, Any]], None], why: str
 ) -> None:
     with pytest.raises(InvalidError, match=why):
-        verify(forged(issued, change), issued.key)
+        verify(forged(issued.world, issued.certificate, change), issued.key)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +138,7 @@ def test_a_lie_that_the_vault_itself_signed_is_found(
 def test_a_lie_that_only_the_ledger_tells_is_found(
     issued: Issued, change: Callable[[dict[str, Any]], None], why: str
 ) -> None:
-    lie = forged(issued, change)
+    lie = forged(issued.world, issued.certificate, change)
     assert verify(lie, issued.key)
     with pytest.raises(InvalidError, match=why):
         verify(lie, issued.key, issued.ledger)

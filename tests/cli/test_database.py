@@ -4,11 +4,13 @@ import json
 import secrets
 
 from tests.cli.conftest import Operator
+from tests.people import written_policy
 
 
 def test_a_vault_on_postgresql_is_founded_filled_and_swept(stranger: Operator, database: str) -> None:
-    assert stranger.run("init", "--database", database).code == 0
-    assert stranger.run("init", "--database", database).code == 0
+    words = ("init", "--database", database, *written_policy(stranger.folder))
+    assert stranger.run(*words).code == 0
+    assert stranger.run(*words).code == 0
     assert not (stranger.home / "catalogue.db").exists()
     assert json.loads((stranger.home / "vault.json").read_text())["database"] == database
     dead, held = stranger.file(2)

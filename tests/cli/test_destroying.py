@@ -13,9 +13,8 @@ import pytest
 from tests.cli.conftest import Operator
 from tests.cli.forked import REPOSITORY
 from vault import destruction
-from vault.frozen_lists import freeze
+from vault.frozen_lists import freeze_sweep
 from vault.home import open_vault
-from vault.retention import Cause
 
 RECORD_KEYS = {
     "format", "id", "kind", "authority", "list_root", "counts", "times", "reclaim", "masters", "observed",
@@ -39,7 +38,7 @@ def cut_off(operator: Operator, at: str) -> str:
             raise PowerCutError
 
     with open_vault(operator.home) as vault:
-        frozen = freeze(vault, Cause.SWEEP, "test")
+        frozen = freeze_sweep(vault)
         with pytest.raises(PowerCutError):
             destruction.carry_out(vault, frozen, progress)
     return frozen
@@ -82,7 +81,7 @@ def test_a_sweep_takes_what_is_due_and_writes_down_what_was_observed(operator: O
 
     assert swept.code == 0
     assert set(swept.data) == RECORD_KEYS | {"seconds"}
-    assert swept.data["authority"] == "standing policy version 1"
+    assert swept.data["authority"].startswith("standing policy version 1, approved by ada.head, ")
     assert swept.data["counts"]["records_destroyed"] == 2
     assert swept.data["times"]["reclaimed"]
     written = json.loads(Path(swept.data["path"]).read_text())
@@ -157,11 +156,14 @@ def test_what_object_lock_keeps_is_shown_and_alarms_nobody(operator: Operator) -
 
 def test_a_scrub_without_a_terminal_needs_yes(operator: Operator) -> None:
     operator.file(2)
-    refused = operator.run("scrub", typed="destroy 2 records\n")
+    refused = operator.run("scrub", operator.order_scrub(), typed="destroy 2 records\n")
     assert refused.code == 8
     assert "Nothing was destroyed" in refused.err
     assert operator.states() == {"retained": 2}
-    assert operator.run("scrub", "--yes", "--no-reclaim", "--json").data["times"]["reclaimed"] is None
+    assert (
+        operator.run("scrub", operator.order_scrub(), "--yes", "--no-reclaim", "--json").data["times"]["reclaimed"]
+        is None
+    )
     assert operator.states() == {"destroyed": 2}
     assert operator.run("status", "--check").code == 11
     assert operator.run("recover", "--json").data["reclaimed_records"] == 2
@@ -170,18 +172,19 @@ def test_a_scrub_without_a_terminal_needs_yes(operator: Operator) -> None:
 
 def test_a_scrub_at_a_terminal_needs_the_exact_phrase(operator: Operator) -> None:
     operator.file(2)
+    order = operator.order_scrub()
     for wrong in ("destroy 3 records\n", "\x04"):
-        code, shown = at_a_terminal(operator, wrong, "scrub")
+        code, shown = at_a_terminal(operator, wrong, "scrub", order)
         assert code == 8, shown
         assert "Nothing was destroyed" in shown
-    code, _ = at_a_terminal(operator, INTERRUPT, "scrub")
+    code, _ = at_a_terminal(operator, INTERRUPT, "scrub", order)
     assert code == 130
     assert operator.states() == {"retained": 2}
 
-    code, shown = at_a_terminal(operator, "destroy 2 records\n", "scrub")
+    code, shown = at_a_terminal(operator, "destroy 2 records\n", "scrub", order)
 
     assert code == 0, shown
-    assert "typed confirmation at the command line" in shown
+    assert f"order {order}, approved by" in shown
     assert operator.states() == {"destroyed": 2}
 
 

@@ -41,7 +41,7 @@ def test_a_hold_outlives_a_scrub_and_a_release_ends_it(operator: Operator) -> No
     held, other = operator.file(2)
     hold = operator.run("hold", "place", held, "--docket", "16-cv-1", "--json").data["hold"]
 
-    scrub = operator.run("scrub", "--yes", "--json")
+    scrub = operator.run("scrub", operator.order_scrub(), "--yes", "--json")
     assert (scrub.code, scrub.data["counts"]["records_destroyed"]) == (0, 1)
     assert operator.states() == {"retained": 1, "destroyed": 1}
 

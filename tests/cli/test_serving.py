@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 
 from tests.cli.conftest import SCAN, Operator
+from tests.people import written_policy
 
 Running = Callable[..., subprocess.Popen[str]]
 
@@ -37,7 +38,7 @@ def children(folder: Path) -> list[str]:
 
 
 def test_one_service_for_each_vault_and_everything_else_works_meanwhile(newcomer: Operator, running: Running) -> None:
-    assert newcomer.run("init").code == 0
+    assert newcomer.run("init", *written_policy(newcomer.folder)).code == 0
     due = newcomer.file(2)
     service = running("serve", "--port", "0")
     address = address_of(service)

@@ -42,7 +42,7 @@ def asking(service: Service, record: str) -> Iterator[list[Any]]:
 
 @contextmanager
 def scrubbing(service: Service) -> Iterator["subprocess.Popen[str]"]:
-    destroyer = service.operator.start("scrub", "--yes", "--json")
+    destroyer = service.operator.start("scrub", service.operator.order_scrub(), "--yes", "--json")
     try:
         yield destroyer
     finally:
@@ -102,7 +102,7 @@ def test_a_worker_that_is_stopped_through_a_destruction_never_wakes(
         stop(worker)
         if not supervised:
             stop(service.process.pid)
-        done = service.operator.run("scrub", "--yes", "--json")
+        done = service.operator.run("scrub", service.operator.order_scrub(), "--yes", "--json")
         assert done.code == 0, done.err
         assert done.data["observed"]["nodes_presumed_dead"] == 0
         assert done.data["observed"]["nodes_exited"] + done.data["observed"]["nodes_killed"] == 1

@@ -10,10 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from tests.http.served import MIB, Site, assert_problem, document, eventually, pdf
+from tests.people import frozen
 from vault.catalogue.schema import nodes
 from vault.clock import SimulatedClock
 from vault.destruction import carry_out
-from vault.frozen_lists import freeze
 from vault.reclaim import reclaim
 from vault.retention import Cause
 
@@ -41,7 +41,7 @@ class Aging:
 
     def destroy(self, cause: Cause) -> str:
         vault = self.site.vault
-        done = carry_out(vault, freeze(vault, cause, "test"), lambda _: None)
+        done = carry_out(vault, frozen(vault, cause), lambda _: None)
         assert done.completed_at is not None
         return str(done.id)
 

@@ -21,7 +21,7 @@ from vault import canonical
 from vault.errors import NotFoundError, OrderRefusedError, RuleBrokenError
 from vault.ids import OrderId, new_id
 from vault.orders import Accepted, Action, Order, accept_order, load_order, require_order, use_order
-from vault.orders.accepting import void_order
+from vault.orders.accepting import withdraw_order
 from vault.orders.order import spell_instant
 from vault.orders.signatures import POLICIES
 
@@ -185,8 +185,9 @@ def test_time_limits_are_kept(quick_world: World) -> None:
 def test_an_order_that_was_taken_back_gives_no_authority(quick_world: World) -> None:
     world = quick_world
     accepted = accept(world, order(world).encode(), OFFICER, AUDITOR)
-    with world.vault.catalogue.write() as tx:
-        void_order(tx, accepted.id, "the hearing was moved.", world.clock.now())
+    withdraw_order(world.vault, accepted.id, "the hearing was moved.")
+    with pytest.raises(OrderRefusedError, match="already"):
+        withdraw_order(world.vault, accepted.id, "again")
     with world.vault.catalogue.read() as tx, pytest.raises(OrderRefusedError, match="the hearing was moved"):
         require_order(tx, accepted.id, Action.CLEAR_TIME, world.clock.now())
 

@@ -12,6 +12,7 @@ from random import Random
 from keystore import open_custodian
 from keystore.custodians import Custodian
 from keystore.secret import KEY_BYTES
+from tests.people import founded_by
 from tests.seizure.instruments import Notes, WatchedCustodian
 from tests.vault.databases import Databases
 from tests.vault.memory_s3 import MemoryBucket
@@ -77,7 +78,7 @@ class Stage:
     """One vault, its real custodian, and the copies that were taken of the custodian's storage."""
 
     folder: Path
-    world: StageWorld
+    world: World
     real: Custodian
     notes: Notes
     storage: CopiedStorage
@@ -152,7 +153,7 @@ def set_stage(
         settle=lambda: None,
         signing=SigningKey.make(home, vault_id),
     )
-    founding = Founding(home, "-", folder, "-", "-", uri, "America/New_York", 24)
+    founding = founded_by(Founding(home, "-", folder, "-", "-", uri, "America/New_York", 24))
     assert found_catalogue(vault, watched, founding)
     callers = [authenticate(vault, create_token(vault, role, role.value)) for role in (Role.CENTER, Role.REVIEWER)]
     world = StageWorld(home.parent, vault, clock, callers[0], callers[1], databases, database, watched=watched)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.people import founded_by
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, settings
 from tests.vault.databases import Databases
 from tests.vault.world import START, World
@@ -23,18 +24,20 @@ STEPS = ("intent", "create master", "stage", "condemn", "fence", "destroy master
 
 def at_step(folder: Path, seaweedfs: str, databases: Databases, operation: str, step: str) -> None:
     clock = SimulatedClock(START)
-    founding = Founding(
-        home=folder / "home",
-        objects=seaweedfs,
-        objects_folder=folder / "objects",
-        bucket=settings(None).bucket,
-        region="us-east-1",
-        custodian=f"file:{folder}/keys",
-        time_zone="America/New_York",
-        retention_months=24,
-        access_key=ACCESS_KEY,
-        secret_key=SECRET_KEY,
-        database=databases.unused(),
+    founding = founded_by(
+        Founding(
+            home=folder / "home",
+            objects=seaweedfs,
+            objects_folder=folder / "objects",
+            bucket=settings(None).bucket,
+            region="us-east-1",
+            custodian=f"file:{folder}/keys",
+            time_zone="America/New_York",
+            retention_months=24,
+            access_key=ACCESS_KEY,
+            secret_key=SECRET_KEY,
+            database=databases.unused(),
+        )
     )
     found_vault(founding, clock)
     with open_vault(folder / "home", clock) as vault:

@@ -18,7 +18,7 @@ from vault import staging
 from vault.destruction import carry_out, recover_destructions
 from vault.errors import BusyError, DestroyedError, DestructionRefusedError
 from vault.filing import complete_record
-from vault.frozen_lists import forecast, freeze
+from vault.frozen_lists import forecast, freeze_sweep
 from vault.holds import NothingToHoldError, place_hold, release_hold
 from vault.log.merkle import tree_hash
 from vault.retention import Cause
@@ -326,7 +326,7 @@ def test_a_second_destruction_at_once_is_refused(quick_world: World) -> None:
     def again(now: str) -> None:
         vault = quick_world.vault
         with pytest.raises(DestructionRefusedError):
-            freeze(vault, Cause.SCRUB, "another")
+            freeze_sweep(vault)
         with pytest.raises(BusyError):
             recover_destructions(vault)
         with pytest.raises(BusyError):
@@ -341,7 +341,7 @@ def test_a_second_destruction_at_once_is_refused(quick_world: World) -> None:
 def test_a_list_that_was_undone_is_never_carried_out(quick_world: World) -> None:
     record = quick_world.file()
     quick_world.advance(days=800)
-    frozen = freeze(quick_world.vault, Cause.SWEEP, "test")
+    frozen = freeze_sweep(quick_world.vault)
     assert recover_destructions(quick_world.vault).undone == [frozen]
     with pytest.raises(DestructionRefusedError, match="undone"):
         carry_out(quick_world.vault, frozen)

@@ -10,9 +10,9 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from tests.people import frozen
 from vault.clock import SimulatedClock
 from vault.destruction import carry_out
-from vault.frozen_lists import freeze
 from vault.holds import release_hold
 from vault.home import open_vault
 from vault.retention import Cause
@@ -28,7 +28,7 @@ def main(folder: Path, operation: str, fatal: str) -> None:
         if operation == "release":
             release_hold(vault, clock["hold"], "counsel", progress)
         else:
-            carry_out(vault, freeze(vault, Cause(operation), "test"), progress)
+            carry_out(vault, frozen(vault, Cause(operation)), progress)
 
 
 if __name__ == "__main__":

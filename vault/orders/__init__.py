@@ -2,7 +2,7 @@
 
 from .accepting import Accepted, accept_order, load_order, require_order, use_order
 from .actions import QUORUMS, STANDING, Action, missing_places
-from .adopting import Adopted, adopt_policy, require_standing, verify_standing
+from .adopting import Adopted, adopt_policy, approvals_of, require_standing, verify_standing
 from .order import Order
 from .signatures import Approval, approve
 
@@ -16,6 +16,7 @@ __all__ = [
     "Order",
     "accept_order",
     "adopt_policy",
+    "approvals_of",
     "approve",
     "load_order",
     "missing_places",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -30,14 +30,18 @@ from .signatures import ORDERS, Approval, approve
 __all__ = [
     "Accepted",
     "accept_order",
+    "judge_order",
     "list_orders",
     "load_order",
     "refusal",
     "require_order",
     "require_scope",
     "use_order",
-    "void_order",
+    "verify_again",
+    "withdraw_order",
 ]
+
+REASON_CHARACTERS_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,23 @@ def accept_order(vault: Vault, body: bytes, signatures: Sequence[bytes], *, docu
         OrderRefusedError: with the reason; nothing was stored.
         SignaturesUnavailableError: `ssh-keygen` cannot be run.
     """
+    accepted = judge_order(vault, body, signatures, document=document)
+    with vault.catalogue.write() as tx:
+        # 4. again, for the world may have changed since.
+        _require_fresh(tx, accepted)
+        _insert(tx, accepted)
+        note(tx, accepted.accepted_at, "order accepted", accepted.id, _facts(accepted))
+    publish(vault)
+    return accepted
+
+
+def judge_order(vault: Vault, body: bytes, signatures: Sequence[bytes], *, document: bytes | None = None) -> Accepted:
+    """What `accept_order` would accept; nothing is stored.
+
+    Raises:
+        OrderRefusedError: with the reason.
+        SignaturesUnavailableError: `ssh-keygen` cannot be run.
+    """
     now = vault.clock.now()
     # 1.
     order = Order.decode(body)
@@ -106,18 +127,19 @@ def accept_order(vault: Vault, body: bytes, signatures: Sequence[bytes], *, docu
         message = "The order expires before its cooling-off is over; draft one that lasts longer."
         raise OrderRefusedError(message)
     # 4.
-    with vault.catalogue.write() as tx:
-        if tx.execute(sa.select(orders.c.id).where(orders.c.id == order.id)).scalar() is not None:
-            message = "This order was handed in before; an order counts once."
-            raise OrderRefusedError(message)
-        if current_policy(tx).version != policy.version:
-            message = "The policy changed while the order was verified; hand it in again."
-            raise OrderRefusedError(message)
-        require_scope(tx, order, now)
-        _insert(tx, accepted)
-        note(tx, now, "order accepted", order.id, _facts(accepted))
-    publish(vault)
+    with vault.catalogue.read() as tx:
+        _require_fresh(tx, accepted)
     return accepted
+
+
+def _require_fresh(tx: Transaction, accepted: Accepted) -> None:
+    if tx.execute(sa.select(orders.c.id).where(orders.c.id == accepted.id)).scalar() is not None:
+        message = "This order was handed in before; an order counts once."
+        raise OrderRefusedError(message)
+    if current_policy(tx).version != accepted.policy_version:
+        message = "The policy changed while the order was verified; hand it in again."
+        raise OrderRefusedError(message)
+    require_scope(tx, accepted.order, accepted.accepted_at)
 
 
 def require_scope(tx: Transaction, order: Order, now: datetime) -> None:
@@ -257,6 +279,17 @@ def refusal(accepted: Accepted, action: Action, policy_version: int, now: dateti
     return next((why for applies, why in reasons if applies), None)
 
 
+def verify_again(accepted: Accepted, policy: Policy) -> None:
+    """Verify the signatures of an accepted order again, as the people of `policy`, under which it was accepted.
+
+    Raises:
+        OrderRefusedError: they do not verify, or are not those of a quorum: the catalogue was edited.
+    """
+    signatures = [one.signature.encode() for one in accepted.approvals]
+    again = approve(accepted.body, signatures, ORDERS, policy, accepted.accepted_at)
+    _require_quorum(accepted.action, again, policy)
+
+
 def use_order(tx: Transaction, order_id: str, by: str, now: datetime) -> None:
     """Use an order up, in the transaction of its effect. `by` is the id of what is done under it.
 
@@ -267,11 +300,22 @@ def use_order(tx: Transaction, order_id: str, by: str, now: datetime) -> None:
     note(tx, now, "order used", order_id, {"by": by})
 
 
-def void_order(tx: Transaction, order_id: str, reason: str, now: datetime) -> None:
-    """Take an order that was not carried out back. Weakening nothing, it needs no second person.
+def withdraw_order(vault: Vault, order_id: OrderId, reason: str) -> None:
+    """Take back an order that was not carried out. It weakens nothing, so it needs no second person.
 
     Raises:
-        RuleBrokenError: it was used up or void already.
+        NotFoundError: there is no such order.
+        OrderRefusedError: it was carried out or taken back already, or the reason is too long.
     """
-    tx.execute(sa.update(orders).where(orders.c.id == order_id).values(void_reason=reason))
-    note(tx, now, "order voided", order_id, {"reason": reason})
+    now = vault.clock.now()
+    if not 1 <= len(reason.strip()) <= REASON_CHARACTERS_MAX:
+        message = f"Give the reason in 1 to {REASON_CHARACTERS_MAX} characters."
+        raise OrderRefusedError(message)
+    with vault.catalogue.write() as tx:
+        found = load_order(tx, order_id)
+        if found.used_at is not None or found.void_reason is not None:
+            message = "The order was carried out or taken back already."
+            raise OrderRefusedError(message)
+        tx.execute(sa.update(orders).where(orders.c.id == order_id).values(void_reason=reason.strip()))
+        note(tx, now, "order voided", order_id, {"reason": reason.strip()})
+    publish(vault)

@@ -123,8 +123,8 @@ def _records_at(tx: Transaction, slots: Mapping[int, int]) -> list[ListedRecord]
     return found
 
 
-def require_list(tx: Transaction, order: Order, now: datetime) -> list[ListedRecord]:
-    """The records of the list that an order names, if it still stands as it was signed.
+def require_list(tx: Transaction, order: Order, now: datetime) -> tuple[StoredList, list[ListedRecord]]:
+    """The list that an order names with its records, if it still stands as it was signed.
 
     Raises:
         OrderRefusedError: it was edited, is too old, is of another policy or of another action.
@@ -136,7 +136,7 @@ def require_list(tx: Transaction, order: Order, now: datetime) -> list[ListedRec
     if why is not None:
         message = f"The order's list is void: {why} Draft a new order."
         raise OrderRefusedError(message)
-    return listed
+    return stored, listed
 
 
 def _void(stored: StoredList, scope: Mapping[str, Any], kind: str, policy_version: int, now: datetime) -> str | None:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from vault.errors import OrderRefusedError, SignaturesUnavailableError
 from vault.people import person_of
 from vault.policy import Policy
 
-__all__ = ["ORDERS", "POLICIES", "SIGNATURES_MAX", "Approval", "approve", "sign_file"]
+__all__ = ["ORDERS", "POLICIES", "SIGNATURES_MAX", "Approval", "approve", "make_key", "sign_file"]
 
 ORDERS: Final = "shredvault-order@v1"
 """Namespace of signatures on orders: a signature made for anything else does not count."""
@@ -69,6 +70,15 @@ def approve(
             or a person signed twice.
         SignaturesUnavailableError: `ssh-keygen` cannot be run.
     """
+    return _approved(body, tuple(signatures), namespace, policy.encode(), at)
+
+
+@lru_cache(maxsize=64)
+def _approved(
+    body: bytes, signatures: tuple[bytes, ...], namespace: str, document: bytes, at: datetime
+) -> tuple[Approval, ...]:
+    """A pure function of all that it is given, so what was verified once in this process is not verified again."""
+    policy = Policy.decode(document)
     if len(signatures) > SIGNATURES_MAX:
         message = f"At most {SIGNATURES_MAX} signatures can be handed in."
         raise OrderRefusedError(message)
@@ -120,8 +130,10 @@ def _verify(
     return Approval(person.name, tuple(sorted(person.roles)), principal, good.group(2), signature.decode("ascii"))
 
 
-def sign_file(path: Path, key: Path, namespace: str) -> Path:
+def sign_file(path: Path, key: Path, namespace: str, *, quiet: bool = False) -> Path:
     """Sign a file with a person's key, as `ssh-keygen -Y sign` does; asks for a passphrase or a touch at the terminal.
+
+    With `quiet` nothing is asked and nothing printed.
 
     Returns the signature's path.
 
@@ -133,6 +145,8 @@ def sign_file(path: Path, key: Path, namespace: str) -> Path:
         done = subprocess.run(  # noqa: S603
             [_COMMAND, "-Y", "sign", "-n", namespace, "-f", str(key), str(path)],
             check=False,
+            capture_output=quiet,
+            stdin=subprocess.DEVNULL if quiet else None,
         )
     except OSError as missing:
         raise SignaturesUnavailableError from missing
@@ -140,6 +154,17 @@ def sign_file(path: Path, key: Path, namespace: str) -> Path:
         message = "ssh-keygen did not sign; it says why above."
         raise OrderRefusedError(message)
     return path.with_name(f"{path.name}.sig")
+
+
+def make_key(path: Path) -> str:
+    """Make a person's key without a passphrase, for rehearsals and demos; returns the public line.
+
+    Raises:
+        SignaturesUnavailableError: `ssh-keygen` cannot be run.
+    """
+    if _run(("-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)), b"").returncode:
+        raise SignaturesUnavailableError
+    return path.with_name(f"{path.name}.pub").read_text("utf-8").strip()
 
 
 def _run(words: Sequence[str], body: bytes) -> subprocess.CompletedProcess[bytes]:

@@ -243,6 +243,23 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
         "OR (OLD.condemned_at IS NOT NULL AND (NEW.condemned_at IS NULL OR NEW.condemned_at <> OLD.condemned_at))",
         "the steps of a destruction are taken once",
     ),
+    Forbid(
+        "destructions_have_authority",
+        "UPDATE OF condemned_at",
+        "destructions",
+        "NEW.condemned_at IS NOT NULL AND OLD.condemned_at IS NULL AND ("
+        "(NEW.kind IN ('scrub', 'destroy') "
+        "AND NOT EXISTS (SELECT 1 FROM orders WHERE id = NEW.order_id AND action = NEW.kind AND used_by = NEW.id)) "
+        "OR (NEW.kind = 'sweep' AND NEW.policy_version <> (SELECT MAX(version) FROM policies)))",
+        "nothing is condemned without authority: a sweep under the policy in force, everything else under its order",
+    ),
+    Forbid(
+        "due_dates_come_nearer",
+        "UPDATE OF due_on",
+        "records",
+        "NEW.due_on > OLD.due_on",
+        "a due date is never put off",
+    ),
     Count("cohort_counts_filing", "INSERT", "records", "NEW.cohort_id"),
     Count("cohort_counts_changes", "UPDATE OF completed_at, condemned_by, spared", "records", "NEW.cohort_id"),
     Count("cohort_counts_holds", "INSERT", "hold_records", "NEW.cohort_id"),
