@@ -19,8 +19,10 @@ fi
 
 packages=
 "$python" -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
-# Certificates are printed with Pango, and with fonts that have every letter of a name.
-"$python" -c 'import ctypes; ctypes.CDLL("libpangoft2-1.0.so.0")' 2>/dev/null || packages="$packages libpangoft2-1.0-0"
+# Certificates are printed with Pango and HarfBuzz, and with fonts that have every letter of a name.
+for library in pangoft2-1.0:libpangoft2-1.0-0 harfbuzz-subset:libharfbuzz-subset0; do
+    "$python" -c "import ctypes; ctypes.CDLL('lib${library%%:*}.so.0')" 2>/dev/null || packages="$packages ${library##*:}"
+done
 [ -e /usr/share/fonts/truetype/dejavu/DejaVuSerif.ttf ] || packages="$packages fonts-dejavu-core"
 command -v ssh-keygen >/dev/null || packages="$packages openssh-client"
 if [ -n "$packages" ]; then

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from tests.http.served import MIB, Site, assert_problem, document, eventually, pdf
 from tests.people import frozen
 from vault.catalogue.schema import nodes
+from vault.certificates import issue_certificate
 from vault.clock import SimulatedClock
 from vault.destruction import carry_out
 from vault.reclaim import reclaim
@@ -220,3 +221,16 @@ def test_scrubs_take_all_or_nothing_of_what_is_being_filed(aging: Aging) -> None
                 living += 1
     # What was filed after the last list was frozen is there.
     assert living >= CLERKS
+
+
+def test_a_certificate_is_answered_byte_for_byte(aging: Aging) -> None:
+    site = aging.site
+    site.file()
+    aging.advance(TWO_YEARS)
+    destruction = aging.destroy(Cause.SWEEP)
+    assert_problem(site.read(f"/v1/certificates/{destruction}"), 404, "not-found")
+    issued = issue_certificate(site.vault, destruction)
+    answer = site.read(f"/v1/certificates/{destruction}")
+    assert answer.status_code == 200
+    assert answer.content == issued.document
+    assert_problem(site.client.get(f"/v1/certificates/{destruction}"), 401, "token-missing")
