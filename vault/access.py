@@ -75,14 +75,14 @@ class Caller:
     token_id: TokenId
     role: Role
 
-    def require(self, role: Role) -> None:
+    def require(self, *roles: Role) -> None:
         """Refuse every other role.
 
         Raises:
             ForbiddenError: the caller has another role.
         """
-        if self.role is not role:
-            message = f"This needs a token with the role {role}; yours has the role {self.role}."
+        if self.role not in roles:
+            message = f"This needs a token with the role {' or '.join(roles)}; yours has the role {self.role}."
             raise ForbiddenError(message)
 
 

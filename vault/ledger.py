@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -31,11 +31,12 @@ from .log.stored import entries, root_at
 from .objects import Bucket, ObjectExists
 
 __all__ = [
-    "ENTRIES",
+    "OBJECT_LIMIT_BYTES",
     "PREFIX",
     "Entry",
     "Mark",
     "Published",
+    "bucket_objects",
     "ledger_name",
     "parse_object",
     "publish",
@@ -46,8 +47,6 @@ __all__ = [
 ]
 
 PREFIX: Final = "ledger/"
-ENTRIES: Final = "ledger/0"
-"""Names of all objects with entries begin like this; beside them are `ledger/checkpoints/`."""
 OBJECT_LIMIT_BYTES: Final = 64 * 1024**2
 _FORMAT: Final = "shredvault/ledger/v2"
 _BATCH: Final = 500
@@ -115,14 +114,14 @@ def require_published(vault: Vault) -> None:
     """
     with vault.catalogue.read() as tx:
         mark = published_mark(tx)
-    later = next(iter(vault.bucket.names(ENTRIES, after=ledger_name(mark.last))), None)
+    later = next(iter(vault.bucket.names(PREFIX, after=ledger_name(mark.last))), None)
     if later is None:
         return
     # What another process published a moment ago is no sign of age: it is in the catalogue.
     publish(vault)
     with vault.catalogue.read() as tx:
         mark = published_mark(tx)
-    if any(True for _ in vault.bucket.names(ENTRIES, after=ledger_name(mark.last))):
+    if any(True for _ in vault.bucket.names(PREFIX, after=ledger_name(mark.last))):
         raise OldCatalogueError
 
 
@@ -132,28 +131,34 @@ def read_ledger(bucket: Bucket, vault_id: bytes) -> Iterator[tuple[Entry, Mark]]
     Raises:
         DamagedError: an object is missing or altered.
     """
-    for one in read_objects(bucket, vault_id):
+    for one in read_objects(bucket_objects(bucket), vault_id):
         for entry in one.entries:
             yield entry, one.mark
 
 
-def read_objects(bucket: Bucket, vault_id: bytes) -> Iterator[Published]:
+def bucket_objects(bucket: Bucket) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the ledger's objects in a bucket, in order."""
+    for name in bucket.names(PREFIX):
+        yield name, bucket.get(name, limit=OBJECT_LIMIT_BYTES)
+
+
+def read_objects(objects: Iterable[tuple[str, bytes]], vault_id: bytes) -> Iterator[Published]:
     """All objects of the ledger, in order; each has the root that its checkpoint says.
 
     Raises:
         DamagedError: an object is missing or altered.
     """
     mark, frontier = Mark(0, bytes(32)), Frontier()
-    for name in bucket.names(ENTRIES):
+    for name, blob in objects:
         if name != ledger_name(mark.last + 1):
-            message = "The ledger in the bucket has a gap."
+            message = "The ledger has a gap: an object of it is missing or stands in another place."
             raise DamagedError(message)
-        one = parse_object(vault_id, mark, bucket.get(name, limit=OBJECT_LIMIT_BYTES))
+        one = parse_object(vault_id, mark, blob)
         for entry in one.entries:
             frontier.add(leaf_hash(entry.leaf()))
         mark = one.mark
         if checkpoint_of(one.checkpoint).root != frontier.root():
-            message = "Entries of the ledger in the bucket are not those that its checkpoint was made over."
+            message = "Entries of the ledger are not those that its checkpoint was made over."
             raise DamagedError(message)
         yield one
 
@@ -214,8 +219,10 @@ def parse_object(vault_id: bytes, before: Mark, blob: bytes) -> Published:
         checkpoint = checkpoint_of(content["checkpoint"])
         if (checkpoint.origin, checkpoint.size) != (origin_of(vault_id), read[-1].id):
             raise ValueError  # noqa: TRY301
+        if _encode(vault_id, before, read, content["checkpoint"]) != blob:
+            raise ValueError  # noqa: TRY301  # it says the same in another way; nobody of ours wrote it
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, LedgerBrokenError) as broken:
-        message = "An object of the ledger in the bucket is damaged, or belongs to another history."
+        message = "An object of the ledger is damaged, or belongs to another history."
         raise DamagedError(message) from broken
     return Published(read, content["checkpoint"], Mark(read[-1].id, hashlib.sha256(blob).digest()))
 

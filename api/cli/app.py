@@ -20,6 +20,7 @@ from .exits import KNOWN_ERRORS, CommandError, ExitCode, code_of, manual
 from .founding import init
 from .glance import status
 from .holding import hold_app
+from .ledger import ledger_app
 from .manual import unfolded
 from .orders import order_app
 from .policies import policy_app
@@ -91,6 +92,7 @@ app.add_typer(destruction_app, name="destruction", rich_help_panel=_KEEPING)
 app.add_typer(policy_app, name="policy", rich_help_panel=_KEEPING)
 app.add_typer(certificate_app, name="certificate", rich_help_panel=_KEEPING)
 app.add_typer(custodian_app, name="custodian", rich_help_panel=_KEEPING)
+app.add_typer(ledger_app, name="ledger", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_AFTER)(recover)
 app.command("rebuild", rich_help_panel=_AFTER)(rebuild_command)
 app.command(rich_help_panel=_AFTER)(demo)

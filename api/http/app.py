@@ -19,6 +19,7 @@ from .desk import Desk
 from .downloads import download_routes
 from .edge import Edge, facts_of
 from .health import health_routes
+from .ledger import ledger_routes
 from .limits import Limits
 from .logs import Log, make_log
 from .metrics import Metrics
@@ -73,13 +74,15 @@ def create_app(
     app.add_middleware(Edge, log=log or make_log(), metrics=metrics, limits=limits, departure=departure)
     app.add_exception_handler(HTTPException, _router_says_no)
     desk = Desk(vault, node, limits, metrics, workers, departure)
-    for routes in (
+    every = (
         record_routes(desk),
         upload_routes(desk),
         download_routes(desk),
         certificate_routes(desk),
+        ledger_routes(desk),
         health_routes(desk, checkers),
-    ):
+    )
+    for routes in every:
         app.include_router(routes)
     return app
 

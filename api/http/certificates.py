@@ -10,8 +10,8 @@ from starlette.responses import Response
 from vault.certificates import load_certificate
 from vault.errors import NotFoundError
 
-from .describing import EVERYWHERE, PLAIN, SECURED, answer, parameter, refusals
 from .desk import Desk
+from .openapi import EVERYWHERE, PLAIN, SECURED, answer, parameter, refusals
 
 __all__ = ["certificate_routes"]
 

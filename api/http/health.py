@@ -14,7 +14,7 @@ from vault.context import current_policy
 
 from .desk import Desk
 from .metrics import MEDIA_TYPE
-from .openapi import HEALTH, METRICS, READY
+from .openapi_operation import HEALTH, METRICS, READY
 from .workers import Workers
 
 __all__ = ["health_routes"]

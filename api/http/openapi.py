@@ -8,11 +8,16 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fastapi import FastAPI
+from starlette.responses import Response
 
+from vault.access import BadTokenError, ForbiddenError, MistypedTokenError
 from vault.documents import MediaType
 from vault.errors import (
     BadDocumentError,
+    BusyError,
+    CatalogueError,
     CatalogueFullError,
+    CustodianUnavailableError,
     DestroyedError,
     DocumentConflictError,
     DocumentTooLargeError,
@@ -25,13 +30,29 @@ from vault.errors import (
     TooManyDocumentsError,
     UnsupportedTypeError,
 )
+from vault.objects import ObjectStoreError
 from vault.retrieval import DamagedError, Purpose, PurposeError
 
 from . import problems
 from .applicants import OpenRecord
-from .describing import EVERYWHERE, PLAIN, PROBLEM, SECURED, answer, parameter, refusals
+from .problems import MEDIA_TYPE, PROBLEMS, Kind
 
-__all__ = ["COMPLETE", "DESCRIPTION", "GET", "HEALTH", "METRICS", "OPEN", "PUT", "READY", "TAGS", "VIEW", "App"]
+__all__ = [
+    "COMPLETE",
+    "DESCRIPTION",
+    "EVERYWHERE",
+    "GET",
+    "OPEN",
+    "PLAIN",
+    "PUT",
+    "SECURED",
+    "TAGS",
+    "VIEW",
+    "App",
+    "answer",
+    "parameter",
+    "refusals",
+]
 
 DESCRIPTION: Final = (
     "Files scanned identity documents into a vault that can make them unrecoverable. A center's token files and cannot "
@@ -42,9 +63,12 @@ TAGS: Final = [
     {"name": "records", "description": "One application each: opened, filled with documents, completed."},
     {"name": "documents", "description": "One scanned file each: PDF, JPEG, PNG or TIFF, 25 MiB at most."},
     {"name": "certificates", "description": "What was destroyed, by whose authority, and what that cannot prove."},
+    {"name": "ledger", "description": "What was written down, so that others can check it. No facts, only hashes."},
     {"name": "operation", "description": "For the operator's network; without a token, and nothing personal."},
 ]
 _ID: Final = "3v7f0k2m9q8x1c5r6t4w0y2z7b"
+_DESTRUCTION: Final = "6h1n8p4s2d9g0j5k7m3q1r8v4x"
+_DETAIL: Final = "A sentence for people."
 
 
 class App(FastAPI):
@@ -63,8 +87,100 @@ class App(FastAPI):
                 }
             }
             schema = OpenRecord.model_json_schema(ref_template="#/components/schemas/{model}")
-            parts["schemas"] = {"Problem": PROBLEM, **schema.pop("$defs"), "OpenRecord": schema}
+            parts["schemas"] = {"Problem": _PROBLEM, **schema.pop("$defs"), "OpenRecord": schema}
         return self.openapi_schema or {}
+
+
+_PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "title": "Problem",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri", "description": "Stable; programs decide by it."},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "For people; may change."},
+        "request_id": {"type": "string", "description": "The operator finds the request in the log by it."},
+        "destruction_id": {"type": "string", "description": "With 410: which destruction it was."},
+        "purposes": {"type": "array", "items": {"type": "string"}, "description": "What `Purpose` may say."},
+        "limit_bytes": {"type": "integer"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "rule", "detail"],
+                "properties": {
+                    "pointer": {"type": "string", "description": "JSON pointer to the field."},
+                    "rule": {"type": "string"},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+def _example(kind: Kind) -> dict[str, Any]:
+    example: dict[str, Any] = {"type": kind.type, "title": kind.title, "status": kind.status}
+    example["detail"] = kind.detail or _DETAIL
+    example["request_id"] = "5f0c2a9be1d47386"
+    example |= kind.members
+    if kind is PROBLEMS[DestroyedError]:
+        example["destruction_id"] = _DESTRUCTION
+    if kind is problems.FIELDS_INVALID:
+        example["errors"] = [{"pointer": "#/applicant/family_name", "rule": "missing", "detail": "is missing"}]
+    return example
+
+
+def refusals(*causes: Kind | type[Exception]) -> dict[int | str, dict[str, Any]]:
+    """The answers with problem documents, by status."""
+    by_status: dict[int | str, list[Kind]] = {}
+    for cause in causes:
+        kind = cause if isinstance(cause, Kind) else PROBLEMS[cause]
+        by_status.setdefault(kind.status, []).append(kind)
+    return {
+        status: {
+            "description": "; ".join(kind.title for kind in kinds) + ".",
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "examples": {kind.slug: {"value": _example(kind)} for kind in kinds},
+                }
+            },
+        }
+        for status, kinds in by_status.items()
+    }
+
+
+def answer(description: str, example: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """An answer in JSON: every member of the example is there."""
+    properties = {name: {"type": _type_of(value)} for name, value in example.items()}
+    schema = {"type": "object", "required": list(example), "properties": properties}
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": schema, "example": example}},
+        "headers": {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in (headers or {}).items()
+        },
+    }
+
+
+def _type_of(value: object) -> str | list[str]:
+    if value is None:
+        return ["string", "null"]
+    return {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}[type(value)]
+
+
+def parameter(place: str, name: str, text: str, example: str, **schema: Any) -> dict[str, Any]:
+    """A parameter that must be given."""
+    return {
+        "in": place,
+        "name": name,
+        "required": True,
+        "description": text,
+        "schema": {"type": "string", **schema},
+        "example": example,
+    }
 
 
 _RECORD: Final = parameter("path", "record_id", "The record's id, as it was returned.", _ID, minLength=1, maxLength=26)
@@ -84,6 +200,23 @@ _KEY: Final = parameter(
     "0b6c7c1e-5a56-4a53-9d0c-2f6b8a1f8d0e",
     format="uuid",
 )
+SECURED: Final = [{"token": list[str]()}]
+EVERYWHERE: Final = (
+    problems.REQUEST_UNUSABLE,
+    problems.TOKEN_MISSING,
+    MistypedTokenError,
+    BadTokenError,
+    ForbiddenError,
+    problems.INTERNAL,
+    problems.NOT_SERVING,
+    problems.OVERLOADED,
+    BusyError,
+    CatalogueError,
+    CustodianUnavailableError,
+    ObjectStoreError,
+)
+PLAIN: Final[dict[str, Any]] = {"response_class": Response}
+
 OPEN: Final[dict[str, Any]] = PLAIN | {
     "operation_id": "open_record",
     "summary": "Open a record",
@@ -242,34 +375,4 @@ GET: Final[dict[str, Any]] = PLAIN | {
         **refusals(*EVERYWHERE, PurposeError, NotFoundError, DestroyedError, CatalogueFullError, DamagedError),
     },
     "openapi_extra": {"security": SECURED, "parameters": [_RECORD, _NAME, _PURPOSE]},
-}
-
-HEALTH: Final[dict[str, Any]] = PLAIN | {
-    "operation_id": "healthz",
-    "summary": "Whether the process lives",
-    "responses": {200: answer("It does.", {"status": "ok"})},
-}
-
-_CHECKS: Final = {"lease": "ok", "catalogue": "ok", "bucket": "ok"}
-READY: Final[dict[str, Any]] = PLAIN | {
-    "operation_id": "readyz",
-    "summary": "Whether it can serve",
-    "description": "Looks at the lease, the catalogue and the bucket, once a second at most.",
-    "responses": {
-        200: answer("All is well.", {"status": "ok", "checks": _CHECKS}),
-        503: answer(
-            "Something is not.", {"status": "not ready", "checks": _CHECKS | {"bucket": "ObjectStoreUnavailable"}}
-        ),
-    },
-}
-
-METRICS: Final[dict[str, Any]] = PLAIN | {
-    "operation_id": "metrics",
-    "summary": "Counters, for Prometheus",
-    "responses": {
-        200: {
-            "description": "Prometheus' text format.",
-            "content": {"text/plain": {"schema": {"type": "string"}, "example": "shredvault_uploads_in_flight 0.0"}},
-        }
-    },
 }

@@ -117,6 +117,12 @@ LEAVING: Final = Kind(
     "A destruction has replaced the keys, and every process that held old ones ends.",
     retry_after_s=_SOON_S,
 )
+NUMBERS_NEEDED: Final = Kind(
+    "ledger-numbers",
+    422,
+    "Numbers are needed",
+    "Entries are numbered from 1, sizes are numbers of entries, and each is given once, in decimal digits.",
+)
 OVERLOADED: Final = Kind(
     "overloaded", 503, "Too much at once", "Too many requests are under way.", retry_after_s=_SOON_S
 )

@@ -28,13 +28,15 @@ from vault.catalogue import keys
 from vault.home import open_vault
 from vault.keyring import custodian_of
 
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 120.0
+START_SECONDS = 150.0
+"""Programs that are not compiled yet, on a machine that has much else to do."""
 PDF_HEAD, PDF_END = b"%PDF-1.7\n", b"\n%%EOF\n"
 MIB = 1024 * 1024
 
 
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
+def eventually(holds: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"It did not come about in time: {what}."
         time.sleep(0.01)
@@ -88,7 +90,11 @@ class Service:
         )
         service = cls(operator, process, count)
         threading.Thread(target=service._listen, daemon=True).start()
-        eventually(lambda: service.port() is not None, "the service listens")
+        try:
+            eventually(lambda: service.port() is not None, "the service listens", START_SECONDS)
+        except BaseException:
+            service.kill()
+            raise
         service.url = f"http://127.0.0.1:{service.port()}"
         return service
 
@@ -141,7 +147,7 @@ class Service:
         return self.workers() & known
 
     def until_complete(self) -> None:
-        eventually(lambda: len(self.workers()) == len(self.serving()) == self.count, "all workers serve")
+        eventually(lambda: len(self.workers()) == len(self.serving()) == self.count, "all workers serve", START_SECONDS)
 
     def scan(self, wanted: dict[str, bytes], *others: int) -> dict[int, set[str]]:
         """What of these values stands in the memory of each process: supervisor, workers, object store, others."""

@@ -45,7 +45,7 @@ SPECIMEN = {
     "image/png": SPECIMENS / "letter-1.png",
     "image/tiff": SPECIMENS / "utility-bill-1.tiff",
 }
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 _RANDOM = Random(11)
 
 

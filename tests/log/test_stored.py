@@ -10,7 +10,7 @@ from vault import canonical
 from vault.catalogue import Transaction
 from vault.context import note
 from vault.errors import NotFoundError
-from vault.ledger import publish, read_ledger, read_objects
+from vault.ledger import bucket_objects, publish, read_ledger, read_objects
 from vault.log.leaves import commitment
 from vault.log.merkle import check_consistency, check_inclusion, leaf_hash, tree_hash
 from vault.log.notes import check_note
@@ -110,7 +110,7 @@ def test_the_bucket_has_what_a_rebuild_needs(quick_world: World) -> None:
     vault = quick_world.vault
     with vault.catalogue.read() as tx:
         assert [entry for entry, _ in read_ledger(vault.bucket, vault.vault_id)] == entries(tx, 0, 1000)
-    last = list(read_objects(vault.bucket, vault.vault_id))[-1]
+    last = list(read_objects(bucket_objects(vault.bucket), vault.vault_id))[-1]
     assert last.checkpoint == latest_checkpoint(vault)
 
 

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from tests.seizure.distinguishing import add_global_index, play
+from tests.seizure.faults import SERVED_MUTANTS
 from tests.seizure.game import game
 from tests.seizure.report import Guesses, Tally, report
 from tests.seizure.served_game import served_game
@@ -87,6 +88,15 @@ def catch(folder: Path, databases: Files) -> dict[str, bool]:
     return caught
 
 
+def catch_served(folder: Path, seed: int) -> dict[str, bool]:
+    """Play one served vault with all faults at once; say whether the judge of each found something, and no other."""
+    with served_game(folder / "faults", folder / "compiled", seed=seed, faults=SERVED_MUTANTS) as played:
+        played.workload.brief()
+        found = {finding.judge for finding in played.verdicts()}
+    only = found <= {name_of_judge for name_of_judge, _ in SERVED_MUTANTS.values()}
+    return {name: only and name_of_judge in found for name, (name_of_judge, _) in SERVED_MUTANTS.items()}
+
+
 def main() -> None:
     """Play. Only a whole game is written down."""
     parser = argparse.ArgumentParser(prog="python -m tests.seizure", description=__doc__)
@@ -109,7 +119,7 @@ def main() -> None:
             add_global_index(patch)
             indexed = play(folder / "indexed", databases, trials=coins, seed=chosen.seed)
         guesses = Guesses(right, indexed, coins)
-        caught = catch(folder / "mutants", databases)
+        caught = catch(folder / "mutants", databases) | catch_served(folder / "served", chosen.seed)
     text = report(played, served, guesses, caught, chosen.seed)
     console.print(text)
     for finding in (*played.findings, *served.findings)[:50]:

@@ -8,7 +8,8 @@
 * the vault's clock, and what the store's clock is taken for, are off by what stands in a file
 * everything logs at full verbosity, the object store too; what is written into the temporary folder is noted
 
-Nothing that the product does is left out or done otherwise.
+Nothing that the product does is left out or done otherwise, but for the faults of `tests.seizure.faults` where they are
+asked for.
 """
 
 import json
@@ -22,7 +23,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from tests.seizure.instruments import Notes, WatchedCustodian, instrument, watching_files
+from tests.seizure.faults import FAULTS, switch_on
+from tests.seizure.instruments import Notes, WatchedCustodian, instrument, watch_files
 from tests.seizure.key_graph import Buffer, PageAt
 from vault import destruction, home
 from vault.clock import SystemClock
@@ -92,12 +94,13 @@ def begin(folder: Path) -> None:
     _tell_steps(folder / STEPS)
     _move_clocks(folder / CLOCKS)
     _say_everything(folder / LOGS)
+    switch_on(os.environ.get(FAULTS, ""), setattr)
 
     def told(path: str, _removed: bool) -> None:  # noqa: FBT001 - an audit hook's callback
         if Path(path).is_relative_to(folder / TEMPORARY):
             notebook.note("wrote", Path(path).name)
 
-    watching_files(told).__enter__()
+    watch_files(told)
 
 
 def _watch_custodians(notebook: Notebook) -> None:

@@ -164,16 +164,21 @@ _hooked: list[bool] = []
 
 @contextmanager
 def watching_files(told: Callable[[str, bool], None]) -> Iterator[None]:
+    """As `watch_files`, within the block."""
+    watch_files(told)
+    try:
+        yield
+    finally:
+        _listeners.remove(told)
+
+
+def watch_files(told: Callable[[str, bool], None]) -> None:
     """Call `told(path, removed)` before every file of this process is opened to be written, or removed."""
     if not _hooked:
         # An audit hook cannot be taken back; without listeners it does nothing.
         sys.addaudithook(_audit)
         _hooked.append(True)
     _listeners.append(told)
-    try:
-        yield
-    finally:
-        _listeners.remove(told)
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.seizure.bounds import clopper_pearson
+from tests.seizure.faults import SERVED_MUTANTS
 from tests.seizure.game import Game
 from tests.seizure.judges import JUDGES, judge
 from tests.seizure.served_workload import ServedWorkload
@@ -97,9 +98,8 @@ def report(played: Tally, served: Tally, guesses: Guesses, caught: Mapping[str, 
     lines = [
         "# Seizure report",
         "",
-        f"Written by `make seizure`; seed {seed}. All vaults are on SQLite with a file custodian:",
-        f"{played.games} in one process on a bucket in memory,",
-        f"{served.games} with `shredvault serve --workers 2` on the embedded SeaweedFS.",
+        f"Written by `make seizure`; seed {seed}. All vaults have SQLite and a file custodian: {played.games} in one",
+        f"process on a bucket in memory, {served.games} with `shredvault serve --workers 2` on the embedded SeaweedFS.",
         "What the adversary has, and what counts as winning: [tests/seizure](../tests/seizure).",
         "",
         "| what | in one process | served | together |",
@@ -146,7 +146,8 @@ def report(played: Tally, served: Tally, guesses: Guesses, caught: Mapping[str, 
         there = "" if phase == "mirror" else f"{sum(served.spent[step] for step in steps):.2f}"
         lines.append(f"| {phase} | {seconds:.2f} | {there} |")
     lines += ["", "| mutant | caught by |", "| --- | --- |"]
-    lines += [f"| {name} | {MUTANTS[name][0] if found else '**nobody**'} |" for name, found in sorted(caught.items())]
+    judges = {name: judge_of for name, (judge_of, _) in (*MUTANTS.items(), *SERVED_MUTANTS.items())}
+    lines += [f"| {name} | {judges[name] if found else '**nobody**'} |" for name, found in sorted(caught.items())]
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,6 @@
 """A game with real processes: a service with workers, a real object store, commands that are killed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
@@ -17,7 +17,9 @@ from tests.seizure.stages import Stage, folder_storage
 
 
 @contextmanager
-def served_game(folder: Path, compiled: Path, *, seed: int = SEED, thorough: bool = False) -> Iterator[Game]:
+def served_game(
+    folder: Path, compiled: Path, *, seed: int = SEED, thorough: bool = False, faults: Iterable[str] = ()
+) -> Iterator[Game]:
     """Found and serve a vault in `folder`; programs keep their compiled modules in `compiled`."""
     random = Random(seed)
     notes = Notes()
@@ -25,10 +27,7 @@ def served_game(folder: Path, compiled: Path, *, seed: int = SEED, thorough: boo
     with ExitStack() as closing:
         conductor = Conductor(folder, notes)
         closing.callback(conductor.close)
-        world = found_served_world(folder, compiled, conductor)
-        closing.callback(world.operator.forker.close)
-        closing.callback(world.callers.close)
-        closing.callback(world.stop)
+        world = found_served_world(folder, compiled, conductor, closing, ",".join(faults))
         keys = folder / "keys"
         real = open_custodian(f"file:{keys}", away_from=world.operator.home)
         stage = Stage(folder, world, real, notes, folder_storage(keys))

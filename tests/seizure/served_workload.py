@@ -99,6 +99,18 @@ class ServedWorkload(Workload):
         self.file()
         self.clean_up()
 
+    def brief(self) -> None:
+        """File, and sweep while somebody reads; nobody is killed."""
+        slow, held = self.file_draft(self.draw(1, sizes=(SLOW,))), self._held("21-cv-1")
+        self._look("before anything is due")
+        self.world.advance(days=800)
+        self.stage.copy_custodian()
+        self.doom(slow)
+        with self._reading(slow):
+            self._destroy(Cause.SWEEP, {})
+        self.clean_up()
+        assert held in self.living
+
     def _release_and_lose_the_store(self, record: Record) -> None:
         """A hold is released; in the sweep that follows the store is killed, and everything after it."""
         self.stage.copy_custodian()

@@ -23,6 +23,7 @@ from tests.cli.forked import REPOSITORY, Forker
 from tests.fences.service import WAIT_SECONDS, Service
 from tests.people import written_policy
 from tests.seizure.conductor import Conductor, Heard
+from tests.seizure.faults import FAULTS
 from tests.seizure.insider import FOLDER, LOGS, TEMPORARY
 from tests.vault.databases import Files
 from tests.vault.world import PURPOSE, START, Record, World
@@ -208,8 +209,10 @@ def _document(record: Record, name: str) -> str:
     return f"/v1/records/{record.id}/documents/{quote(name)}"
 
 
-def found_served_world(folder: Path, compiled: Path, conductor: Conductor) -> ServedWorld:
-    """Found a vault with a file custodian and an embedded store, and serve it."""
+def found_served_world(
+    folder: Path, compiled: Path, conductor: Conductor, closing: ExitStack, faults: str = ""
+) -> ServedWorld:
+    """Found a vault with a file custodian and an embedded store, and serve it until `closing` ends everything."""
     settings = {
         "SHREDVAULT_HOME": str(folder / "world" / "home"),
         "SHREDVAULT_OBJECTS_FOLDER": str(folder / "world" / "objects"),
@@ -217,12 +220,14 @@ def found_served_world(folder: Path, compiled: Path, conductor: Conductor) -> Se
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "inside"), str(REPOSITORY)]),
         "TMPDIR": str(folder / TEMPORARY),
         FOLDER: str(folder),
+        FAULTS: faults,
     }
     environment = environment_for(folder / "world", compiled, **settings)
     (folder / "streams").mkdir()
     clock = SimulatedClock(START)
     conductor.set_vault_clock(clock.now())
     operator = Operator(folder / "world", environment, Forker(folder / "streams", environment))
+    closing.callback(operator.forker.close)
     assert operator.run("init", *written_policy(operator.folder)).code == 0
     service = Service.launch(operator, WORKERS)
     view = ExitStack()
@@ -233,7 +238,8 @@ def found_served_world(folder: Path, compiled: Path, conductor: Conductor) -> Se
     service.until_complete()
     files = Files(operator.home / CATALOGUE)
     database = Home.at(operator.home).database
-    return ServedWorld(
+    callers = closing.enter_context(httpx2.Client(trust_env=False, timeout=WAIT_SECONDS))
+    world = ServedWorld(
         folder / "world",
         vault,
         clock,
@@ -244,6 +250,8 @@ def found_served_world(folder: Path, compiled: Path, conductor: Conductor) -> Se
         operator=operator,
         conductor=conductor,
         service=service,
-        callers=httpx2.Client(trust_env=False, timeout=WAIT_SECONDS),
+        callers=callers,
         view=view,
     )
+    closing.callback(world.stop)
+    return world

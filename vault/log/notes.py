@@ -30,6 +30,7 @@ __all__ = [
     "Checkpoint",
     "Cosigned",
     "VerifierKey",
+    "bears_cosignature",
     "check_cosignature",
     "check_note",
     "checkpoint_of",
@@ -141,6 +142,16 @@ def check_note(note: str, keys: Iterable[VerifierKey]) -> Checkpoint:
     if not signed:
         raise LedgerBrokenError("The checkpoint is not signed by a key of this log.")
     return checkpoint_of(note)
+
+
+def bears_cosignature(note: str, witness: VerifierKey) -> bool:
+    """Whether a line below the checkpoint claims to be this witness's.
+
+    Raises:
+        LedgerBrokenError: it is no signed note.
+    """
+    _, lines = _split(note)
+    return bool(_signatures(lines, witness))
 
 
 def check_cosignature(note: str, witness: VerifierKey) -> Cosigned:

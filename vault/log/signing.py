@@ -13,12 +13,12 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from vault.errors import HomeError
+from vault.errors import HomeError, LedgerBrokenError
 from vault.whole_files import write_json
 
 from .notes import ED25519, Checkpoint, VerifierKey, signature_line
 
-__all__ = ["SIGNING_FILE", "SigningKey", "origin_of"]
+__all__ = ["SIGNING_FILE", "SigningKey", "origin_of", "vault_id_of"]
 
 SIGNING_FILE: Final = "signing.json"
 _FORMAT: Final = "shredvault/signing/v1"
@@ -82,6 +82,23 @@ class SigningKey:
         """A checkpoint of this vault's log, as a signed note."""
         text = Checkpoint(self.verifier.name, size, root).text()
         return f"{text}\n{signature_line(self.verifier, self.sign(text.encode()))}"
+
+
+def vault_id_of(key: VerifierKey) -> bytes:
+    """Whose key it is.
+
+    Raises:
+        LedgerBrokenError: it is no vault's.
+    """
+    kind, _, number = key.name.partition("/")
+    try:
+        vault_id = bytes.fromhex(number)
+    except ValueError:
+        vault_id = b""
+    if kind != "shredvault" or origin_of(vault_id) != key.name or not vault_id or key.type != ED25519:
+        message = "This is not the key of a vault's log; `shredvault ledger key` prints it."
+        raise LedgerBrokenError(message)
+    return vault_id
 
 
 def origin_of(vault_id: bytes) -> str:
