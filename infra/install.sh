@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the virtual environment: infra/install.sh FOLDER. Needs Debian with Python 3.11 or later; installs
-# Debian's python3-venv where Python cannot make an environment by itself, and openssh-client, which verifies signatures.
+# Builds the virtual environment: infra/install.sh FOLDER. Needs Debian with Python 3.11 or later; installs those of
+# Debian's packages that are missing.
 set -eu
 folder=$1
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -19,6 +19,11 @@ fi
 
 packages=
 "$python" -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
+# Certificates are printed with Pango and HarfBuzz, and with fonts that have every letter of a name.
+for library in pangoft2-1.0:libpangoft2-1.0-0 harfbuzz-subset:libharfbuzz-subset0; do
+    "$python" -c "import ctypes; ctypes.CDLL('lib${library%%:*}.so.0')" 2>/dev/null || packages="$packages ${library##*:}"
+done
+[ -e /usr/share/fonts/truetype/dejavu/DejaVuSerif.ttf ] || packages="$packages fonts-dejavu-core"
 command -v ssh-keygen >/dev/null || packages="$packages openssh-client"
 if [ -n "$packages" ]; then
     as_root=

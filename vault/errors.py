@@ -20,6 +20,7 @@ __all__ = [
     "BusyError",
     "CatalogueError",
     "CatalogueFullError",
+    "CertificateRefusedError",
     "CustodianError",
     "CustodianUnavailableError",
     "DamagedError",
@@ -199,6 +200,10 @@ class TimeSuspectError(DestructionRefusedError):
             f"Nothing was destroyed: the time is suspect. {why} Filing goes on. `shredvault time show` says how it is "
             "cleared, which needs the records officer and the auditor."
         )
+
+
+class CertificateRefusedError(VaultError):
+    """There can be no certificate of this: something was not observed. The message says what."""
 
 
 class OldCatalogueError(DestructionRefusedError):

@@ -38,7 +38,7 @@ from keystore import (
 from . import mirror
 from .catalogue import Transaction, keys
 from .catalogue.destructions import insert_destruction
-from .catalogue.law import orders
+from .catalogue.law import certificates, orders
 from .catalogue.schema import (
     access_tokens,
     cohorts,
@@ -269,6 +269,9 @@ def _fill(
     _fill_destructions(tx, history, found)
     for hold in history.holds.values():
         store_scopes(tx, hold)
+    for destruction_id, (issued_at, document) in history.certificates.items():
+        row = {"id": destruction_id, "document": document.encode(), "issued_at": issued_at}
+        tx.execute(sa.insert(certificates).values(row))
     tx.execute(sa.update(cohorts).values(closed_at=now))
 
 

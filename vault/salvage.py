@@ -103,6 +103,8 @@ class History:
     sunsets: dict[str, LatchedSunset] = field(default_factory=dict)
     destructions: dict[str, Condemned] = field(default_factory=dict)
     holds: dict[str, HeldBy] = field(default_factory=dict)
+    certificates: dict[str, tuple[datetime, str]] = field(default_factory=dict)
+    """Certificates by destruction: when they were issued, and their text."""
     revoked_tokens: dict[str, datetime] = field(default_factory=dict)
     high_water: datetime | None = None
     """The latest entry that was made while time was trusted (T5)."""
@@ -145,6 +147,7 @@ def read_history(bucket: Bucket, vault_id: bytes) -> History:
 def _apply(history: History, entry: Entry) -> None:
     facts = entry.facts
     _apply_time(history, entry)
+    _apply_sunset(history, entry)
     match entry.event:
         case "founded":
             history.founded_at = entry.at
@@ -160,10 +163,10 @@ def _apply(history: History, entry: Entry) -> None:
             history.revoked_tokens[entry.subject] = entry.at
         case "decided":
             history.decided[entry.subject] = date.fromisoformat(facts["due_on"])
+        case "certificate issued":
+            history.certificates[entry.subject] = (entry.at, facts["document"])
         case "policy adopted":
             history.policies.append((entry.at, facts))
-        case "sunset latched" | "deferral statement":
-            _apply_sunset(history, entry)
         case "order accepted" | "order used" | "order voided":
             _apply_order(history, entry)
         case _:

@@ -123,7 +123,7 @@ def find_destruction(vault: Vault, destruction_id: str) -> Destruction:
 
 
 def destruction_record(destruction: Destruction) -> dict[str, Any]:
-    """What was observed of a destruction, for people and machines. Not yet a signed certificate."""
+    """What was observed of a destruction as far as it has come, for people and machines. `vault.certificates` signs."""
     observed = dict(destruction.observed)
     # A release destroys copies of keys in the held tree; the records live on.
     release = destruction.hold_id is not None

@@ -12,6 +12,7 @@ import typer
 
 from vault.hardening import harden
 
+from .certificates import certificate_app
 from .custodians import custodian_app
 from .demo import demo
 from .destroying import destroy, destruction_app, recover, scrub, sweep
@@ -92,6 +93,7 @@ app.command(rich_help_panel=_KEEPING)(destroy)
 app.add_typer(sunset_app, name="sunset", rich_help_panel=_KEEPING)
 app.add_typer(destruction_app, name="destruction", rich_help_panel=_KEEPING)
 app.add_typer(policy_app, name="policy", rich_help_panel=_KEEPING)
+app.add_typer(certificate_app, name="certificate", rich_help_panel=_KEEPING)
 app.add_typer(custodian_app, name="custodian", rich_help_panel=_KEEPING)
 app.add_typer(ledger_app, name="ledger", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_AFTER)(recover)

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from vault.catalogue.destructions import Destruction
+from vault.certificates import issue_missing
 from vault.context import Vault, current_policy
 from vault.destruction import carry_out, recover_destructions
 from vault.errors import NotFoundError
@@ -241,6 +242,7 @@ def _destroy(
     started = time.monotonic()
     with carrying_out(), stepping() as step:
         done = carry_out(vault, destruction_id, step)
+    issue_missing(vault)
     seconds = time.monotonic() - started
     path = write_destruction_record(where.destructions, done)
     if not no_reclaim:
@@ -362,6 +364,7 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         open_custodians(vault)
         with stepping() as step:
             found = recover_destructions(vault, step)
+        uncertified = issue_missing(vault)
         copied = copy_held_keys(vault)
         with counting("records' space reclaimed", None) as counted:
             reclaimed = reclaim(vault, counted, every_lock=True)
@@ -381,6 +384,7 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         "litter_deleted": litter,
         "locked_objects": locked.count,
         "destruction_records": len(paths),
+        "without_certificate": uncertified,
     }
     if as_json:
         print_json(report)

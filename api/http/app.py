@@ -13,6 +13,7 @@ from starlette.responses import Response
 from vault.context import Vault
 from vault.fences import Node
 
+from .certificates import certificate_routes
 from .departure import Departure
 from .desk import Desk
 from .downloads import download_routes
@@ -82,6 +83,7 @@ def create_app(
         download_routes(desk),
         hold_routes(desk),
         order_routes(desk),
+        certificate_routes(desk),
         ledger_routes(desk),
         health_routes(desk, checkers),
     ):

@@ -46,6 +46,7 @@ TAGS: Final = [
     {"name": "documents", "description": "One scanned file each: PDF, JPEG, PNG or TIFF, 25 MiB at most."},
     {"name": "holds", "description": "What protects records from every destruction; for counsel."},
     {"name": "orders", "description": "What people signed, and what was destroyed. Nothing is carried out here."},
+    {"name": "certificates", "description": "What was destroyed, by whose authority, and what that cannot prove."},
     {"name": "ledger", "description": "What was written down, so that others can check it. No facts, only hashes."},
     {"name": "operation", "description": "For the operator's network; without a token, and nothing personal."},
 ]

@@ -28,7 +28,7 @@ GRANT USAGE ON SCHEMA public TO shredvault_api, shredvault_destroyer;
 -- Both: looking, their lease, the journal (append-only), and the growth of trees under a living master.
 GRANT SELECT ON alembic_version, vaults, policies, masters, trees, roots, sealed_pages, tree_pages, cohorts, holds,
     hold_records, hold_scopes, record_holds, destructions, destruction_lists, orders, lists, list_slots, locked_objects,
-    journal, ledger_nodes, nodes, time_marks, sunsets
+    journal, ledger_nodes, certificates, nodes, time_marks, sunsets
     TO shredvault_api, shredvault_destroyer;
 -- The clocks are watched and deadlines latch wherever the vault runs; an order decides which way.
 GRANT INSERT, UPDATE ON time_marks, sunsets TO shredvault_api, shredvault_destroyer;
@@ -71,7 +71,7 @@ GRANT UPDATE (spared, condemned_by, reclaimed, opened_by, idempotency_hash, body
 GRANT UPDATE (ends_at, ending_order, ended_at) ON hold_records, hold_scopes TO shredvault_destroyer;
 GRANT UPDATE (released_at, review_on, ends_on) ON holds TO shredvault_destroyer;
 GRANT INSERT, UPDATE ON destructions TO shredvault_destroyer;
-GRANT INSERT ON destruction_lists, lists, list_slots, policies TO shredvault_destroyer;
+GRANT INSERT ON destruction_lists, lists, list_slots, policies, certificates TO shredvault_destroyer;
 GRANT INSERT (id, action, body, approvals, policy_version, accepted_at, effective_at, expires_at),
     UPDATE (used_at, used_by, void_reason) ON orders TO shredvault_destroyer;
 GRANT INSERT, UPDATE, DELETE ON locked_objects TO shredvault_destroyer;

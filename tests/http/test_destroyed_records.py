@@ -14,6 +14,7 @@ from api.http.problems import problem_response
 from tests.http.served import MIB, Site, assert_problem, document, eventually, pdf
 from tests.people import frozen
 from vault.catalogue.schema import nodes
+from vault.certificates import issue_certificate
 from vault.clock import SimulatedClock
 from vault.destruction import carry_out
 from vault.errors import SealedOffError
@@ -232,3 +233,16 @@ def test_what_a_sunset_has_left_is_423(site: Site) -> None:
     paths = site.client.get("/openapi.json").json()["paths"]
     reading = [paths["/v1/records/{record_id}"], paths["/v1/records/{record_id}/documents/{name}"]]
     assert all("423" in path["get"]["responses"] for path in reading)
+
+
+def test_a_certificate_is_answered_byte_for_byte(aging: Aging) -> None:
+    site = aging.site
+    site.file()
+    aging.advance(TWO_YEARS)
+    destruction = aging.destroy(Cause.SWEEP)
+    assert_problem(site.read(f"/v1/certificates/{destruction}"), 404, "not-found")
+    issued = issue_certificate(site.vault, destruction)
+    answer = site.read(f"/v1/certificates/{destruction}")
+    assert answer.status_code == 200
+    assert answer.content == issued.document
+    assert_problem(site.client.get(f"/v1/certificates/{destruction}"), 401, "token-missing")

@@ -23,6 +23,7 @@ OPERATIONS = {
     ("/v1/orders", "post"),
     ("/v1/orders/{order_id}", "get"),
     ("/v1/destructions", "get"),
+    ("/v1/certificates/{certificate_id}", "get"),
     ("/v1/ledger/checkpoint", "get"),
     ("/v1/ledger/entries/{number}", "get"),
     ("/v1/ledger/proofs/consistency", "get"),

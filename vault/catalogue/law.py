@@ -1,4 +1,7 @@
-"""The tables of the law: marks of time, orders that were accepted, and the lists that await them."""
+"""The tables of the law: marks of time, accepted orders and the lists that await them, certificates of what was done.
+
+See `vault.trusted_time`, `vault.orders`, `vault.sunset` and `vault.certificates`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import sqlalchemy as sa
 
 from .schema import Instant, metadata
 
-__all__ = ["list_slots", "lists", "orders", "sunsets", "time_marks"]
+__all__ = ["certificates", "list_slots", "lists", "orders", "sunsets", "time_marks"]
 
 # What is remembered of the clocks (T5). See `vault.trusted_time`.
 time_marks = sa.Table(
@@ -87,4 +90,13 @@ list_slots = sa.Table(
     sa.Column("list_id", sa.String(26), sa.ForeignKey("lists.id"), primary_key=True),
     sa.Column("cohort_id", sa.Integer, sa.ForeignKey("cohorts.id"), primary_key=True),
     sa.Column("slots", sa.LargeBinary(128), nullable=False),
+)
+
+# The signed text, byte for byte. A certificate bears the id of its destruction.
+certificates = sa.Table(
+    "certificates",
+    metadata,
+    sa.Column("id", sa.String(26), sa.ForeignKey("destructions.id"), primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("issued_at", Instant, nullable=False),
 )

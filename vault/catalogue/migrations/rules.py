@@ -86,7 +86,7 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
         Forbid(f"{table}_stay", "DELETE", table, "", f"{table} are never deleted")
         for table in (
             *("records", "cohorts", "destructions", "journal", "hold_records", "hold_scopes", "holds", "reads"),
-            *("policies", "orders", "lists", "list_slots", "time_marks", "sunsets", "ledger_nodes"),
+            *("policies", "orders", "lists", "list_slots", "time_marks", "sunsets", "ledger_nodes", "certificates"),
         )
     ),
     Forbid("journal_is_append_only", "UPDATE", "journal", "", "the journal is append-only"),
@@ -99,7 +99,7 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
     ),
     *(
         Forbid(f"{table}_are_append_only", "UPDATE", table, "", f"{table} are append-only")
-        for table in ("policies", "lists", "list_slots", "ledger_nodes")
+        for table in ("policies", "lists", "list_slots", "ledger_nodes", "certificates")
     ),
     Forbid(
         "policies_follow_one_another",
@@ -107,6 +107,13 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
         "policies",
         "NEW.version <= (SELECT COALESCE(MAX(version), 0) FROM policies)",
         "a version of the policy is newer than all before it",
+    ),
+    Forbid(
+        "certificates_follow_completion",
+        "INSERT",
+        "certificates",
+        "NOT EXISTS (SELECT 1 FROM destructions WHERE id = NEW.id AND completed_at IS NOT NULL)",
+        "a certificate is of a completed destruction",
     ),
     Forbid(
         "orders_are_used_once",

@@ -246,6 +246,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_destructions")),
     )
     op.create_table(
+        "certificates",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("issued_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["id"], ["destructions.id"], name=op.f("fk_certificates_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_certificates")),
+    )
+    op.create_table(
         "locked_objects",
         sa.Column("name", sa.String(length=1024), nullable=False),
         sa.Column("version_id", sa.String(length=1024), nullable=False),
