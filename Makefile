@@ -5,6 +5,8 @@ VENV := .venv
 MINISTACK := .venv-ministack
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 VAR := $(CURDIR)/var
+# One process more than there are cores, because many tests wait: for a lease to end, for another process, for the disk.
+TESTERS := $(shell expr $$(nproc) + 1)
 SERVE := SHREDVAULT_HOME=$(VAR)/home SHREDVAULT_OBJECTS_FOLDER=$(VAR)/objects SHREDVAULT_CUSTODIAN=file:$(VAR)/keys
 
 .PHONY: help install test-services demo serve test check format bench seizure lock specimens clean
@@ -32,7 +34,7 @@ $(MINISTACK)/.installed: infra/test-services/ministack.txt infra/install-test-se
 	@touch $@
 
 test: install test-services ## run all tests
-	@$(RUN) pytest --numprocesses=auto
+	@$(RUN) pytest --numprocesses=$(TESTERS) --dist=worksteal
 
 check: install ## ruff, mypy --strict, import contracts
 	@$(RUN) ruff check --quiet
@@ -47,7 +49,7 @@ format: install ## format the code
 bench: install ## measure; prints ratios side by side
 	@$(RUN) python -m tests.bench
 
-seizure: install ## seize vaults of 10,000 destroyed records; RECORDS=n, SEED=n
+seizure: install ## seize vaults of 10,000 destroyed records (as root, it reads memory); RECORDS=n, SEED=n
 	@$(RUN) python -m tests.seizure $(if $(RECORDS),--records $(RECORDS)) $(if $(SEED),--seed $(SEED))
 
 lock: install ## renew requirements.txt from pyproject.toml

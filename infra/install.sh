@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the virtual environment: infra/install.sh FOLDER. Needs Debian with Python 3.11 or later; installs
-# Debian's python3-venv when Python cannot make an environment by itself.
+# Builds the virtual environment: infra/install.sh FOLDER. Needs Debian with Python 3.11 or later; installs those of
+# Debian's packages that are missing.
 set -eu
 folder=$1
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -17,12 +17,21 @@ if [ -z "$python" ]; then
     exit 1
 fi
 
-if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+packages=
+"$python" -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
+# Certificates are printed with Pango and HarfBuzz, and with fonts that have every letter of a name.
+for library in pangoft2-1.0:libpangoft2-1.0-0 harfbuzz-subset:libharfbuzz-subset0; do
+    "$python" -c "import ctypes; ctypes.CDLL('lib${library%%:*}.so.0')" 2>/dev/null || packages="$packages ${library##*:}"
+done
+[ -e /usr/share/fonts/truetype/dejavu/DejaVuSerif.ttf ] || packages="$packages fonts-dejavu-core"
+command -v ssh-keygen >/dev/null || packages="$packages openssh-client"
+if [ -n "$packages" ]; then
     as_root=
     [ "$(id -u)" = 0 ] || as_root=sudo
-    echo "Installing python3-venv ..." >&2
+    echo "Installing$packages ..." >&2
     $as_root apt-get update -qq
-    $as_root apt-get install -y -qq --no-install-recommends python3-venv >/dev/null
+    # shellcheck disable=SC2086  # a list of words
+    $as_root apt-get install -y -qq --no-install-recommends $packages >/dev/null
 fi
 
 echo "Building $folder ..." >&2

@@ -6,7 +6,7 @@ purpose: one module of `vault` imports it by name, and an import contract keeps 
 
 from __future__ import annotations
 
-from .custodians import Assurance, Custodian, MasterState, open_custodian
+from .custodians import Ask, Assurance, Custodian, MasterState, open_custodian
 from .errors import (
     CustodianError,
     CustodianUnavailableError,
@@ -43,6 +43,7 @@ __all__ = [
     "INDEX_SLOT",
     "KEY_BYTES",
     "MAX_COHORTS",
+    "Ask",
     "Assurance",
     "Custodian",
     "CustodianError",

@@ -54,6 +54,12 @@ class Role(StrEnum):
     """File records and documents; read nothing."""
     REVIEWER = "reviewer"
     """Read records and documents, with a purpose."""
+    COUNSEL = "counsel"
+    """Place, widen and extend holds, and see them all; read no record (H2, H9)."""
+    RECORDS_OFFICER = "records-officer"
+    """See the holds that are not sealed."""
+    AUDITOR = "auditor"
+    """See the holds that are not sealed."""
 
 
 class BadTokenError(VaultError):
@@ -75,14 +81,14 @@ class Caller:
     token_id: TokenId
     role: Role
 
-    def require(self, role: Role) -> None:
+    def require(self, *roles: Role) -> None:
         """Refuse every other role.
 
         Raises:
             ForbiddenError: the caller has another role.
         """
-        if self.role is not role:
-            message = f"This needs a token with the role {role}; yours has the role {self.role}."
+        if self.role not in roles:
+            message = f"This needs a token with the role {' or '.join(roles)}; yours has the role {self.role}."
             raise ForbiddenError(message)
 
 

@@ -11,12 +11,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from .catalogue import Catalogue, Transaction
-from .catalogue.schema import journal, policies
+from .catalogue.schema import policies
 from .clock import Clock
 from .custody import Custody
 from .key_uses import KeyUses
+from .log import Entry, SigningKey
+from .log.leaves import new_salt, plain_facts
+from .log.stored import append, size_of
 from .objects import Bucket
 from .policy import Policy
+from .trusted_time import TimeSources
 
 __all__ = ["Vault", "current_policy", "note"]
 
@@ -34,19 +38,24 @@ class Vault:
     """Locked by whoever destroys, releases or recovers."""
     settle: Callable[[], None]
     """Makes durable what the bucket has acknowledged, where the store itself does not."""
+    time: TimeSources
+    """With what the clock is compared (T5)."""
+    signing: SigningKey
+    """Signs the checkpoints of the ledger."""
     uses: KeyUses = field(default_factory=KeyUses)
 
 
 def current_policy(tx: Transaction) -> Policy:
     """The newest version of the policy."""
-    row = tx.execute(sa.select(policies).order_by(policies.c.version.desc()).limit(1)).one()
-    return Policy(row.version, row.time_zone, row.retention_months, row.abandon_after_hours)
+    newest = sa.select(policies.c.document).order_by(policies.c.version.desc()).limit(1)
+    return Policy.decode(tx.execute(newest).scalar_one())
 
 
 def note(tx: Transaction, at: datetime, event: str, subject: str, facts: Mapping[str, Any] | None = None) -> None:
-    """Append to the journal, in a writing transaction. Facts are counts, ids and times; never anything personal.
+    """Append to the journal and its Merkle tree, in a writing transaction.
+
+    Facts are counts, ids and times; never anything personal. Event and subject stand in the clear in the entry's leaf.
 
     There is one writer at a time, so entries are numbered without gaps in the order of their commits.
     """
-    number = sa.select(sa.func.coalesce(sa.func.max(journal.c.id), 0) + 1).scalar_subquery()
-    tx.execute(sa.insert(journal).values(id=number, at=at, event=event, subject=subject, facts=dict(facts or {})))
+    append(tx, Entry(size_of(tx) + 1, at, event, subject, plain_facts(facts), new_salt()))

@@ -23,19 +23,28 @@ from keystore import KeyGraphError, MasterState, SealedRoot, Tree
 from keystore.destruction import Evidence, Standing, destroy_master, discard_unused_master
 
 from . import mirror
+from .authority import claim_authority
 from .catalogue import Transaction, keys
 from .catalogue.destructions import Destruction, load, unfinished, update
 from .condemning import Progress, condemn_list
 from .context import Vault, note
-from .errors import BusyError, DestructionRefusedError, OldCatalogueError, RuleBrokenError
+from .errors import (
+    BusyError,
+    DestructionRefusedError,
+    OldCatalogueError,
+    OrderRefusedError,
+    RuleBrokenError,
+    TimeSuspectError,
+)
 from .exclusion import alone
 from .fences import wait_for_nodes
 from .frozen_lists import MOVE
 from .ids import DestructionId
 from .keyring import custodian_of
 from .ledger import publish, require_published
+from .servings import require_every_record
 
-__all__ = ["Recovered", "carry_out", "recover_destructions", "require_newest"]
+__all__ = ["Recovered", "carry_out", "recover_destructions", "require_newest", "require_newest_keys"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +66,9 @@ def carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress = 
     destruction stays unfinished, and `recover` undoes it or carries it to its end.
 
     Raises:
-        DestructionRefusedError: the key-graph check, or a catalogue that is not the newest, forbids it; nothing
-            was destroyed.
+        DestructionRefusedError: the key-graph check, or a catalogue that is not the newest, or time that is SUSPECT
+            forbids it; nothing was destroyed.
+        OrderRefusedError: the policy changed, or the order gives no authority any more; nothing was destroyed.
         BusyError: another destruction is running, or the world kept changing; nothing was destroyed.
         CustodianError, ObjectStoreError, CatalogueError: a service failed. `recover` undoes or finishes.
     """
@@ -72,14 +82,18 @@ def _carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress) 
         destruction = load(tx, destruction_id)
     if destruction.condemned_at is None and destruction.abandoned_at is None:
         if not destruction.listed and destruction.kind != MOVE:
-            _record_empty(vault, destruction)
+            try:
+                _record_empty(vault, destruction)
+            except OrderRefusedError:
+                _abandon(vault, destruction_id)
+                raise
             return _finish(vault, destruction_id, progress)
         try:
             condemn_list(vault, destruction, progress)
-        except (KeyGraphError, BusyError) as refusal:
+        except (KeyGraphError, BusyError, OrderRefusedError, TimeSuspectError) as refusal:
             _abandon(vault, destruction_id)
             _discard_orphans(vault)
-            if isinstance(refusal, BusyError):
+            if not isinstance(refusal, KeyGraphError):
                 raise
             message = f"The destruction was stopped before anything died. {refusal}"
             raise DestructionRefusedError(message) from refusal
@@ -112,6 +126,7 @@ def _record_empty(vault: Vault, destruction: Destruction) -> None:
     """Nothing is on the list: no key needs to die, and the record says zero."""
     now = vault.clock.now()
     with vault.catalogue.write() as tx:
+        claim_authority(tx, destruction, now)
         update(tx, destruction.id, condemned_at=now, condemned=0, fenced_at=now, completed_at=now)
         note(tx, now, "completed", destruction.id, {"count": 0})
 
@@ -215,6 +230,17 @@ def require_newest(vault: Vault) -> None:
     """Refuse to go on with a catalogue that is older than the bucket or the custodian: a restored backup.
 
     What it takes for leftovers may be what is in use now.
+
+    Raises:
+        OldCatalogueError: there is something that this catalogue cannot know of.
+        DestructionRefusedError: completions were cut off when a service died; `serve` makes them good.
+    """
+    require_newest_keys(vault)
+    require_every_record(vault)
+
+
+def require_newest_keys(vault: Vault) -> None:
+    """As `require_newest`, by ledger, packs and masters; lost filings do not show in them.
 
     Raises:
         OldCatalogueError: there is something that this catalogue cannot know of.

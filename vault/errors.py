@@ -20,6 +20,7 @@ __all__ = [
     "BusyError",
     "CatalogueError",
     "CatalogueFullError",
+    "CertificateRefusedError",
     "CustodianError",
     "CustodianUnavailableError",
     "DamagedError",
@@ -29,18 +30,27 @@ __all__ = [
     "DocumentTooLargeError",
     "DocumentTruncatedError",
     "EmptyDocumentError",
+    "HoldRefusedError",
     "HomeError",
     "IdempotencyConflictError",
     "KeyGraphError",
     "KeystoreError",
+    "LedgerBrokenError",
     "MasterGoneError",
+    "NotApprovedError",
+    "NotCanonicalError",
     "NotFoundError",
     "OldCatalogueError",
+    "OrderRefusedError",
     "PolicyError",
     "RecordClosedError",
     "RecordIncompleteError",
+    "RecordsAreKeptError",
     "RuleBrokenError",
     "SealBrokenError",
+    "SealedOffError",
+    "SignaturesUnavailableError",
+    "TimeSuspectError",
     "TooManyDocumentsError",
     "UnsupportedTypeError",
     "VaultError",
@@ -55,8 +65,41 @@ class DamagedError(VaultError):
     """A stored document or a key is missing or altered: an incident, never a destruction."""
 
 
+class LedgerBrokenError(DamagedError):
+    """The ledger, or what claims to be a part of it, contradicts itself or what was signed: an incident."""
+
+
 class PolicyError(VaultError):
     """The policy is invalid."""
+
+
+class NotCanonicalError(VaultError):
+    """A document that people sign is not written in the one canonical way."""
+
+
+class OrderRefusedError(VaultError):
+    """An order, or a signature on it, gives no authority; nothing was done. The message says why."""
+
+
+class NotApprovedError(OrderRefusedError):
+    """The policy does not carry the approvals without which nothing is destroyed under it."""
+
+    def __init__(self, lacking: str) -> None:
+        super().__init__(
+            f"Nothing was destroyed: the policy in force is not approved by {lacking}. Filing goes on. Draft a policy "
+            "with `shredvault policy draft`, have it signed, and put it in force with `shredvault policy adopt`."
+        )
+
+
+class SignaturesUnavailableError(VaultError):
+    """`ssh-keygen`, which makes and verifies signatures, cannot be run on this machine."""
+
+    def __init__(self) -> None:
+        super().__init__("Signatures cannot be verified: ssh-keygen does not run here. Install openssh-client.")
+
+
+class HoldRefusedError(VaultError):
+    """A hold cannot be placed or changed like that; it is as it was."""
 
 
 class HomeError(VaultError):
@@ -91,6 +134,13 @@ class DestroyedError(VaultError):
         self.destruction_id = destruction_id
 
 
+class SealedOffError(VaultError):
+    """The deadline of the program is over: the record awaits its destruction, and nobody reads it any more (S7)."""
+
+    def __init__(self) -> None:
+        super().__init__("This record is sealed off: the program's deadline is over, and it awaits its destruction.")
+
+
 class IdempotencyConflictError(VaultError):
     """The idempotency key was used before with another body."""
 
@@ -101,6 +151,13 @@ class RecordClosedError(VaultError):
 
 class RecordIncompleteError(VaultError):
     """The record cannot be completed: it has no document."""
+
+
+class RecordsAreKeptError(VaultError):
+    """A decision does not end a record here: the program keeps records (P3)."""
+
+    def __init__(self) -> None:
+        super().__init__("This program keeps records for the time that its policy names; a decision does not end that.")
 
 
 class DocumentConflictError(VaultError):
@@ -133,6 +190,20 @@ class DocumentTruncatedError(BadDocumentError):
 
 class DestructionRefusedError(VaultError):
     """A destruction cannot go ahead; nothing has been destroyed."""
+
+
+class TimeSuspectError(DestructionRefusedError):
+    """Nobody can say what time it is, so nothing may be condemned (T5)."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"Nothing was destroyed: the time is suspect. {why} Filing goes on. `shredvault time show` says how it is "
+            "cleared, which needs the records officer and the auditor."
+        )
+
+
+class CertificateRefusedError(VaultError):
+    """There can be no certificate of this: something was not observed. The message says what."""
 
 
 class OldCatalogueError(DestructionRefusedError):

@@ -21,7 +21,6 @@ from .access import Caller, Role
 from .catalogue import Transaction, keys
 from .catalogue.filed import documents_of, record_state
 from .catalogue.schema import cohorts, record_states, records
-from .clock import civil_date
 from .context import Vault, current_policy
 from .errors import (
     BusyError,
@@ -34,8 +33,10 @@ from .ids import RecordId, base32, is_id, new_id
 from .key_uses import UseCutError
 from .keyring import TRIES, custodian_of, fetch_key, grow
 from .manifests import Filed, Manifest, manifest_name
-from .policy import Policy, due_on
+from .no_retain import due_of
+from .policy import Policy
 from .sheets import Sheet, body_tag
+from .timekeeping import note_filing
 
 __all__ = ["Completed", "Opened", "complete_record", "open_record", "own_record"]
 
@@ -91,7 +92,7 @@ def open_record(
             known = tx.execute(sa.select(records.c.id).where(records.c.idempotency_hash == key_hash)).scalar()
             policy = current_policy(tx)
             now = vault.clock.now()
-            due = due_on(civil_date(now, policy.zone), policy.retention_months)
+            due = due_of(tx, policy, now)
             cohort = _open_cohort(tx, due)
         if known is not None:
             return _repeated(vault, RecordId(known), digest)
@@ -182,14 +183,12 @@ def _new_cohort(vault: Vault, due: date) -> None:
     def plan(tx: Transaction, _: OpenTree) -> TreeChange:
         nonlocal number
         if _open_cohort(tx, due) is not None:
-            number = 0
             return TreeChange()
         number = tx.execute(sa.select(sa.func.coalesce(sa.func.max(cohorts.c.id), 0) + 1)).scalar_one()
         return TreeChange(opened=(number,))
 
     def commit(tx: Transaction) -> None:
-        if number:
-            tx.execute(sa.insert(cohorts).values(id=number, due_on=due, opened_at=vault.clock.now()))
+        tx.execute(sa.insert(cohorts).values(id=number, due_on=due, opened_at=vault.clock.now()))
 
     grow(vault, Tree.ACTIVE, plan, commit)
 
@@ -233,7 +232,10 @@ def own_record(tx: Transaction, caller: Caller, record_id: str) -> sa.Row[Any]:
     if row is not None and row.destruction_id is not None and row.opened_by in (None, caller.token_id):
         raise DestroyedError(row.destruction_id)
     if row is None or row.opened_by != caller.token_id:
-        message = "There is no such record for this token."
+        message = (
+            "There is no such record for this token. One that was not complete when the vault was brought back from "
+            "a backup is lost: open it again, and file its documents again."
+        )
         raise NotFoundError(message)
     return row
 
@@ -251,7 +253,8 @@ def complete_record(vault: Vault, caller: Caller, record_id: str) -> Completed:
     for _ in range(TRIES):
         with vault.catalogue.read() as tx:
             row = own_record(tx, caller, record_id)
-            policy = current_policy(tx)
+            now = vault.clock.now()
+            due = due_of(tx, current_policy(tx), now)
             filed = documents_of(tx, row.id)
         if row.completed_at is not None:
             if overtaken:
@@ -261,14 +264,13 @@ def complete_record(vault: Vault, caller: Caller, record_id: str) -> Completed:
         if not filed:
             message = "The record has no document yet."
             raise RecordIncompleteError(message)
-        now = vault.clock.now()
-        due = due_on(civil_date(now, policy.zone), policy.retention_months)
         _put_manifest(vault, row, filed, now, due)
         vault.settle()
         with vault.catalogue.write() as tx:
             state = own_record(tx, caller, record_id)
             if state.completed_at is None and [d.id for d in documents_of(tx, row.id)] == [d.id for d in filed]:
                 tx.execute(sa.update(records).where(records.c.id == row.id).values(completed_at=now, due_on=due))
+                note_filing(tx, row.id, now)
                 return Completed(row.id, now, due, len(filed))
         overtaken = True
     message = "The record is being changed by somebody else; try again."

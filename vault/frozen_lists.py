@@ -17,19 +17,26 @@ from .catalogue import Transaction
 from .catalogue.destructions import insert_destruction, unfinished
 from .clock import civil_date
 from .context import Vault, current_policy, note
-from .errors import DestructionRefusedError
-from .ids import DestructionId, HoldId, new_id
-from .merkle import tree_hash
-from .retention import CONDEMNABLE, Cause, Predicate, count_verdicts, judge
+from .errors import DestructionRefusedError, OrderRefusedError
+from .ids import DestructionId, HoldId, OrderId, new_id
+from .orders.accepting import load_order, require_order, verify_again
+from .orders.actions import Action
+from .orders.adopting import approvals_of, verify_standing
+from .orders.lists import require_list, root_of
+from .retention import CONDEMNABLE, Cause, Predicate, Verdict, count_verdicts, judge, judge_named
 from .staging import revisions_of
+from .sunset.latched import authority_of, latched_sunsets
 
 __all__ = [
     "MOVE",
     "Forecast",
     "forecast",
-    "freeze",
+    "forecast_ordered",
     "freeze_move",
+    "freeze_ordered",
     "freeze_release",
+    "freeze_sunset",
+    "freeze_sweep",
     "pack_slots",
     "predicate_at",
     "unpack_slots",
@@ -53,7 +60,10 @@ class Forecast:
 def predicate_at(tx: Transaction, cause: Cause, now: datetime) -> Predicate:
     """The predicate with its inputs at an instant: the day in the program's time zone, the policy's limits."""
     policy = current_policy(tx)
-    return Predicate(cause, civil_date(now, policy.zone), now - timedelta(hours=policy.abandon_after_hours))
+    given_up = now - timedelta(hours=policy.abandon_after_hours)
+    # S4: only what has latched, as this transaction sees it.
+    sunken = latched_sunsets(tx, now) if cause is Cause.SUNSET else ()
+    return Predicate(cause, civil_date(now, policy.zone), given_up, sunken)
 
 
 def forecast(vault: Vault, cause: Cause) -> Forecast:
@@ -64,28 +74,110 @@ def forecast(vault: Vault, cause: Cause) -> Forecast:
     return Forecast(cause, dies, {name: count for name, count in counts.items() if name not in dies})
 
 
-def freeze(vault: Vault, cause: Cause, authority: str) -> DestructionId:
-    """Step 0: freeze the exact list of what is to die, by the Merkle root over its record ids.
+def forecast_ordered(vault: Vault, order_id: str, action: Action) -> Forecast:
+    """Say what would become of the list of an order if it were carried out now; change nothing.
 
     Raises:
+        NotFoundError: there is no such order.
+        OrderRefusedError: it gives no authority for `action` now, or its list is void.
+    """
+    now, cause = vault.clock.now(), Cause(action)
+    with vault.catalogue.read() as tx:
+        accepted = require_order(tx, order_id, action, now)
+        _, listed = require_list(tx, accepted.order, now)
+        judged = judge_named(tx, predicate_at(tx, cause, now), [record_id for record_id, _, _ in listed])
+    counts = Counter(verdict for _, _, verdict in judged.values())
+    dies = {name: count for name, count in counts.items() if name in CONDEMNABLE}
+    return Forecast(cause, dies, {name: count for name, count in counts.items() if name not in dies})
+
+
+def freeze_sweep(vault: Vault) -> DestructionId:
+    """Step 0 of a sweep, under the standing authority of the policy: freeze the exact list of what is to die.
+
+    Raises:
+        NotApprovedError: the policy lacks approvals.
+        OrderRefusedError: an approval of the policy does not verify any more.
         DestructionRefusedError: another destruction is unfinished.
     """
+    policy = verify_standing(vault)
+    with vault.catalogue.read() as tx:
+        approvers = ", ".join(one.person for one in approvals_of(tx, policy.version))
+    return _freeze_judged(vault, Cause.SWEEP, f"standing policy version {policy.version}, approved by {approvers}")
+
+
+def freeze_sunset(vault: Vault) -> DestructionId:
+    """Step 0 after the deadline of a sunset: its outcome has latched, which needs nobody's order any more (S4).
+
+    Raises:
+        NotApprovedError, OrderRefusedError: the policy lacks approvals, or one does not verify any more.
+        DestructionRefusedError: no sunset has latched, or another destruction is unfinished.
+    """
+    verify_standing(vault)
+    with vault.catalogue.read() as tx:
+        authority = authority_of(tx)
+    if authority is None:
+        message = "No sunset has latched; nothing was destroyed."
+        raise DestructionRefusedError(message)
+    return _freeze_judged(vault, Cause.SUNSET, authority)
+
+
+def _freeze_judged(vault: Vault, cause: Cause, authority: str) -> DestructionId:
+    """Freeze whatever the predicate lets die now."""
     now = vault.clock.now()
     with vault.catalogue.read() as tx:
         judged = judge(tx, predicate_at(tx, cause, now))
         revisions = revisions_of(tx)
     listed = [(record_id, cohort, slot) for record_id, cohort, slot, verdict in judged if verdict in CONDEMNABLE]
-    not_listed = Counter(verdict for *_, verdict in judged if verdict not in CONDEMNABLE and verdict != "gone")
+    not_listed = Counter(verdict for *_, verdict in judged if verdict not in CONDEMNABLE and verdict != Verdict.GONE)
     return _freeze(vault, cause, Tree.ACTIVE, authority, listed, revisions, not_listed, now)
 
 
+def freeze_ordered(vault: Vault, order_id: str) -> DestructionId:
+    """Step 0 of a destruction under an order: the list that its signers saw, and not a record more.
+
+    The list's root is computed again, and the signatures are verified again: whoever can write in the catalogue cannot
+    sign. Who is held by now, or gone, is withdrawn when the rest is condemned; who was filed since is not on it.
+
+    Raises:
+        NotFoundError: there is no such order.
+        OrderRefusedError: it gives no authority now, or its list is void.
+        DestructionRefusedError: another destruction is unfinished.
+    """
+    now = vault.clock.now()
+    with vault.catalogue.read() as tx:
+        accepted = load_order(tx, order_id)
+        if accepted.action not in (Action.SCRUB, Action.DESTROY):
+            message = f"The order is one to {accepted.action}; it destroys no records."
+            raise OrderRefusedError(message)
+        require_order(tx, order_id, accepted.action, now)
+        stored, listed = require_list(tx, accepted.order, now)
+        policy = current_policy(tx)
+    verify_again(accepted, policy)
+    # Revision -1 matches nothing: every cohort is judged again when the tree is staged.
+    revisions = {cohort: -1 for _, cohort, _ in listed}
+    return _freeze(
+        vault,
+        Cause(accepted.action),
+        Tree.ACTIVE,
+        accepted.authority,
+        listed,
+        revisions,
+        stored.not_listed,
+        now,
+        order_id=accepted.id,
+    )
+
+
 def freeze_release(
-    vault: Vault, hold_id: HoldId, authority: str, listed: Sequence[tuple[str, int, int]]
+    vault: Vault, hold_id: HoldId, authority: str, listed: Sequence[tuple[str, int, int]], now: datetime
 ) -> DestructionId:
-    """Step 0 for the release of a hold: the held copies of these records' keys are to die, not the records."""
+    """Step 0 for the end of a hold's parts: the held copies of these records' keys are to die, not the records.
+
+    The parts that end are those that were to end by `now`.
+    """
     # Revision -1 matches nothing: who else holds these records is asked again in any case.
     revisions = {cohort: -1 for _, cohort, _ in listed}
-    return _freeze(vault, "release", Tree.HELD, authority, listed, revisions, {}, vault.clock.now(), hold_id=hold_id)
+    return _freeze(vault, "release", Tree.HELD, authority, listed, revisions, {}, now, hold_id=hold_id)
 
 
 def freeze_move(vault: Vault, tree: Tree, custodian: str, authority: str) -> DestructionId:
@@ -103,29 +195,33 @@ def _freeze(
     not_listed: Mapping[str, int],
     now: datetime,
     *,
+    order_id: OrderId | None = None,
     hold_id: HoldId | None = None,
     moves_to: str | None = None,
 ) -> DestructionId:
     slots: dict[int, int] = {}
     for _, cohort, slot in listed:
         slots[cohort] = slots.get(cohort, 0) | 1 << slot
-    root = tree_hash(sorted(record_id.encode() for record_id, _, _ in listed))
+    root = root_of(record_id for record_id, _, _ in listed)
     destruction_id = DestructionId(new_id())
-    facts = {
-        "kind": kind,
-        "tree": tree,
-        "authority": authority,
-        "hold": hold_id,
-        "listed": len(listed),
-        "list_root": root.hex(),
-        "not_listed": dict(not_listed),
-        "slots": pack_slots(slots),
-    }
     with vault.catalogue.write() as tx:
+        policy_version = current_policy(tx).version
         pending = unfinished(tx)
         if pending:
             message = f"Destruction {pending[0].id} is unfinished; run `shredvault recover` first."
             raise DestructionRefusedError(message)
+        facts = {
+            "kind": kind,
+            "tree": tree,
+            "authority": authority,
+            "order": order_id,
+            "policy": policy_version,
+            "hold": hold_id,
+            "listed": len(listed),
+            "list_root": root.hex(),
+            "not_listed": dict(not_listed),
+            "slots": pack_slots(slots),
+        }
         insert_destruction(
             tx,
             slots,
@@ -134,6 +230,8 @@ def _freeze(
             kind=kind,
             tree=tree,
             authority=authority,
+            order_id=order_id,
+            policy_version=policy_version,
             hold_id=hold_id,
             moves_to=moves_to,
             list_root=root,

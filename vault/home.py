@@ -4,6 +4,7 @@
 home/          0700
   vault.json        which vault this is, where its bucket, its custodian and its database are
   bucket.json 0600  the bucket's credentials
+  signing.json 0600 the key that signs the ledger's checkpoints
   catalogue.db 0600 unless another database is named
   destructions/     records of destructions
 objects/       the embedded object store, unless another is named
@@ -24,19 +25,20 @@ from typing import Any, Final
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from keystore import Custodian, Tree, open_custodian
+from keystore import Ask, Custodian, open_custodian
 
-from .catalogue import Catalogue, keys, sqlite_url
-from .catalogue.schema import policies, trees, vaults
+from .catalogue import Catalogue, sqlite_url
+from .catalogue.schema import vaults
 from .clock import Clock, SystemClock
-from .context import Vault, note
+from .context import Vault
 from .custody import Custody
 from .embedded_store import flush, share
 from .errors import HomeError
-from .keyring import found_tree
+from .founding import Founding, found_catalogue
 from .ledger import publish
+from .log import SigningKey
 from .objects import Bucket, BucketSettings
-from .policy import Policy
+from .trusted_time import TimeSources, simulated_sources
 from .whole_files import partial_of, sync_folder, write_json
 
 __all__ = [
@@ -56,29 +58,9 @@ FORMAT: Final = 1
 EMBEDDED: Final = "embedded"
 AWS: Final = "aws"
 VAULT_ID_BYTES: Final = 16
-ABANDON_AFTER_HOURS: Final = 72
 CATALOGUE: Final = "catalogue.db"
 _SETTINGS: Final = "vault.json"
 _CREDENTIALS: Final = "bucket.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Founding:
-    """What is chosen once, when a vault is founded."""
-
-    home: Path
-    objects: str
-    """`embedded`, or the URL of an S3 endpoint, or `aws`."""
-    objects_folder: Path
-    bucket: str
-    region: str
-    custodian: str
-    time_zone: str
-    retention_months: int
-    access_key: str | None = None
-    secret_key: SecretStr | None = None
-    database: str | None = None
-    """URL of the catalogue's database, without a password; None for a SQLite file in the home."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +101,8 @@ class Home:
         return str(self.settings.get("database") or sqlite_url(self.path / CATALOGUE))
 
 
-def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
-    """Found a vault, or finish founding one that was cut off. Safe to run twice.
+def found_vault(founding: Founding, clock: Clock | None = None, *, ask: Ask | None = None) -> bool:
+    """Found a vault, or finish founding one that was cut off. Safe to run twice. `ask`: see `open_vault`.
 
     Returns whether anything was done.
 
@@ -129,7 +111,7 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
         CatalogueError: the database cannot be used now.
         CustodianError, ObjectStoreError, PolicyError: see there.
     """
-    Policy(1, founding.time_zone, founding.retention_months)
+    founding.first_policy()
     if founding.database is not None:
         # Before anything is written down: a mistyped URL must not stay.
         with closing(Catalogue(founding.database)) as catalogue:
@@ -137,7 +119,7 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
     path = founding.home
     path.mkdir(parents=True, mode=0o700, exist_ok=True)
     for data in (path, founding.objects_folder):
-        open_custodian(founding.custodian, away_from=data)
+        open_custodian(founding.custodian, away_from=data, ask=ask)
     settings = {
         "format": FORMAT,
         "objects": founding.objects,
@@ -168,11 +150,14 @@ def found_vault(founding: Founding, clock: Clock | None = None) -> bool:
         settings["vault_id"] = secrets.token_hex(VAULT_ID_BYTES)
         write_json(path / _CREDENTIALS, credentials)
         write_json(path / _SETTINGS, settings)
-    with _parts(Home.at(path)) as (catalogue, bucket, custody):
+    vault_id = bytes.fromhex(Home.at(path).settings["vault_id"])
+    with _parts(Home.at(path), ask=ask) as (catalogue, bucket, custody):
         bucket.ensure(versioned=True)
         catalogue.migrate()
-        vault_id = bytes.fromhex(Home.at(path).settings["vault_id"])
-        vault = _vault(Home.at(path), vault_id, catalogue, bucket, custody, clock or SystemClock())
+        with catalogue.read() as tx:
+            if tx.execute(sa.select(vaults.c.vault_id)).scalar() is None:
+                SigningKey.make(path, vault_id)
+        vault = _vault(Home.at(path), vault_id, catalogue, bucket, custody, clock)
         fresh = found_catalogue(vault, custody.at(founding.custodian), founding)
         publish(vault)
         return fresh
@@ -187,62 +172,15 @@ def _credentials(founding: Founding) -> dict[str, str]:
     return {"access_key": "shredvault", "secret_key": secrets.token_urlsafe(32)}
 
 
-def found_catalogue(vault: Vault, custodian: Custodian, founding: Founding) -> bool:
-    """Make the first version of both trees and the first rows; False when that was done before.
-
-    Raises:
-        HomeError: the catalogue was founded with other choices, or the bucket holds another vault's keys.
-        CustodianError, ObjectStoreError, CatalogueError: a service failed; run it again.
-    """
-    catalogue, bucket, vault_id, now = vault.catalogue, vault.bucket, vault.vault_id, vault.clock.now()
-    with catalogue.read() as tx:
-        there = tx.execute(sa.select(vaults.c.vault_id)).scalar()
-        if there is not None and there != vault_id:
-            message = "The database holds the catalogue of another vault; choose another database or schema."
-            raise HomeError(message)
-        if there is not None:
-            policy = tx.execute(sa.select(policies).where(policies.c.version == 1)).one()
-            if (policy.time_zone, policy.retention_months) != (founding.time_zone, founding.retention_months):
-                message = "The vault was founded with another choice of: time zone or retention."
-                raise HomeError(message)
-            return False
-    staged = [found_tree(bucket, custodian, vault_id, tree) for tree in Tree]
-    with catalogue.write() as tx:
-        tx.execute(sa.insert(vaults).values(only=1, vault_id=vault_id, founded_at=now, published_digest=bytes(32)))
-        tx.execute(
-            sa.insert(policies).values(
-                version=1,
-                time_zone=founding.time_zone,
-                retention_months=founding.retention_months,
-                abandon_after_hours=ABANDON_AFTER_HOURS,
-                adopted_at=now,
-            )
-        )
-        for first in staged:
-            root = first.root
-            tx.execute(sa.insert(trees).values(tree=root.tree, version=1, next_version=2))
-            keys.plan_master(tx, root.master, root.tree, root.epoch, custodian.uri, now)
-            keys.save_staged(tx, root, ())
-        facts = {
-            "custodian": custodian.uri,
-            "masters": [first.root.master for first in staged],
-            "policy": {
-                "version": 1,
-                "time_zone": founding.time_zone,
-                "retention_months": founding.retention_months,
-                "abandon_after_hours": ABANDON_AFTER_HOURS,
-            },
-        }
-        note(tx, now, "founded", vault_id.hex(), facts)
-    publish(vault)
-    return True
-
-
 @contextmanager
-def open_vault(path: Path, clock: Clock | None = None, *, endpoint: str | None = None) -> Iterator[Vault]:
+def open_vault(
+    path: Path, clock: Clock | None = None, *, endpoint: str | None = None, ask: Ask | None = None
+) -> Iterator[Vault]:
     """Open the vault in a home folder; starts its embedded object store where nobody runs it.
 
     With `endpoint`, from `open_without_keys` in the process above, the store is used there and never started.
+    `ask` asks a person for a custodian's PIN or token that stands in no file and no variable. A custodian is opened
+    when it is first used, and more than once: `ask` should remember what it was told.
 
     Raises:
         HomeError: there is no vault there, or one of another version.
@@ -250,23 +188,41 @@ def open_vault(path: Path, clock: Clock | None = None, *, endpoint: str | None =
         CustodianError: the custodian cannot be used.
     """
     home = Home.at(path)
-    with _parts(home, endpoint=endpoint) as (catalogue, bucket, custody):
+    with _parts(home, endpoint=endpoint, ask=ask) as (catalogue, bucket, custody):
         catalogue.migrate()
         with catalogue.read() as tx:
             vault_id = tx.execute(sa.select(vaults.c.vault_id)).scalar()
         if vault_id is None or vault_id.hex() != home.settings["vault_id"]:
             message = f"The catalogue in {path} is unfinished or another vault's; run `shredvault init` again."
             raise HomeError(message)
-        yield _vault(home, vault_id, catalogue, bucket, custody, clock or SystemClock())
+        yield _vault(home, vault_id, catalogue, bucket, custody, clock)
 
 
-def _vault(home: Home, vault_id: bytes, catalogue: Catalogue, bucket: Bucket, custody: Custody, clock: Clock) -> Vault:
+def _vault(
+    home: Home, vault_id: bytes, catalogue: Catalogue, bucket: Bucket, custody: Custody, clock: Clock | None
+) -> Vault:
     lock_file = home.path / "destruction.lock"
-    return Vault(vault_id, catalogue, bucket, custody, clock, lock_file=lock_file, settle=_settler(home.settings))
+    if clock is None:
+        clock, sources = SystemClock(), TimeSources({"object store": bucket.now, "database": catalogue.now})
+    else:
+        sources = simulated_sources(clock)
+    return Vault(
+        vault_id,
+        catalogue,
+        bucket,
+        custody,
+        clock,
+        lock_file=lock_file,
+        settle=_settler(home.settings),
+        time=sources,
+        signing=SigningKey.at(home.path, vault_id),
+    )
 
 
-def allow_custodian(path: Path, uri: str) -> bool:
+def allow_custodian(path: Path, uri: str, *, ask: Ask | None = None) -> bool:
     """Name a custodian in this host's settings, so that masters may stand there; False when it was named before.
+
+    `ask`: see `open_vault`.
 
     Raises:
         HomeError: there is no vault there.
@@ -274,7 +230,7 @@ def allow_custodian(path: Path, uri: str) -> bool:
     """
     home = Home.at(path)
     for data in (path, Path(home.settings["objects_folder"])):
-        open_custodian(uri, away_from=data)
+        open_custodian(uri, away_from=data, ask=ask)
     if uri in home.settings["custodians"]:
         return False
     write_json(path / _SETTINGS, home.settings | {"custodians": [*home.settings["custodians"], uri]})
@@ -282,10 +238,13 @@ def allow_custodian(path: Path, uri: str) -> bool:
 
 
 @contextmanager
-def open_for_rebuild(path: Path, clock: Clock | None = None) -> Iterator[Vault]:
+def open_for_rebuild(
+    path: Path, clock: Clock | None = None, *, endpoint: str | None = None, ask: Ask | None = None
+) -> Iterator[Vault]:
     """The vault with an empty catalogue, which takes the place of the lost or old one when the block has ended well.
 
     An SQLite file that was there stays beside it under another name. A PostgreSQL database must be empty already.
+    For `endpoint` and `ask` see `open_vault`.
 
     Raises:
         HomeError: there is no vault there, or the database is not empty.
@@ -296,14 +255,15 @@ def open_for_rebuild(path: Path, clock: Clock | None = None) -> Iterator[Vault]:
     for left in path.glob(f"{fresh.name}*"):
         left.unlink()
     database = sqlite_url(fresh) if in_file else home.database
-    with _parts(home, database=database) as (catalogue, bucket, custody):
+    with _parts(home, endpoint=endpoint, database=database, ask=ask) as (catalogue, bucket, custody):
         catalogue.migrate()
         with catalogue.read() as tx:
             if tx.execute(sa.select(vaults)).one_or_none() is not None:
                 message = "The database is not empty; name an empty one in vault.json to rebuild the catalogue in."
                 raise HomeError(message)
         vault_id = bytes.fromhex(home.settings["vault_id"])
-        vault = _vault(home, vault_id, catalogue, bucket, custody, clock or SystemClock())
+        SigningKey.make(path, vault_id)
+        vault = _vault(home, vault_id, catalogue, bucket, custody, clock)
         yield vault
         aside = f"{CATALOGUE}.before-{vault.clock.now():%Y%m%dT%H%M%SZ}"
     if in_file:
@@ -346,12 +306,12 @@ def _settler(settings: dict[str, Any]) -> Callable[[], None]:
 
 @contextmanager
 def _parts(
-    home: Home, *, endpoint: str | None = None, database: str | None = None
+    home: Home, *, endpoint: str | None = None, database: str | None = None, ask: Ask | None = None
 ) -> Iterator[tuple[Catalogue, Bucket, Custody]]:
     settings = home.settings
     credentials = json.loads((home.path / _CREDENTIALS).read_text("utf-8"))
     secret = SecretStr(credentials["secret_key"])
-    custody = Custody(lambda uri: _open_custodian(home, uri), lambda: Home.at(home.path).settings["custodians"])
+    custody = Custody(lambda uri: _open_custodian(home, uri, ask), lambda: Home.at(home.path).settings["custodians"])
     with nullcontext(endpoint) if endpoint else _endpoint(settings, credentials["access_key"], secret) as url:
         bucket = Bucket(
             BucketSettings(
@@ -370,9 +330,9 @@ def _parts(
             bucket.close()
 
 
-def _open_custodian(home: Home, uri: str) -> Custodian:
-    open_custodian(uri, away_from=Path(home.settings["objects_folder"]))
-    return open_custodian(uri, away_from=home.path)
+def _open_custodian(home: Home, uri: str, ask: Ask | None) -> Custodian:
+    open_custodian(uri, away_from=Path(home.settings["objects_folder"]), ask=ask)
+    return open_custodian(uri, away_from=home.path, ask=ask)
 
 
 @contextmanager

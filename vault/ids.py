@@ -15,6 +15,8 @@ __all__ = [
     "DestructionId",
     "DocumentId",
     "HoldId",
+    "ListId",
+    "OrderId",
     "RecordId",
     "TokenId",
     "is_id",
@@ -25,6 +27,8 @@ RecordId = NewType("RecordId", str)
 DocumentId = NewType("DocumentId", str)
 DestructionId = NewType("DestructionId", str)
 HoldId = NewType("HoldId", str)
+ListId = NewType("ListId", str)
+OrderId = NewType("OrderId", str)
 TokenId = NewType("TokenId", str)
 CohortId = NewType("CohortId", int)
 

@@ -35,7 +35,17 @@ from .errors import BusyError, DamagedError, DestroyedError, HomeError
 from .key_uses import KeyUse, UseCutError
 from .objects import Bucket, ObjectExists
 
-__all__ = ["custodian_of", "fetch_key", "found_tree", "grow", "open_root", "open_tree", "page_loader", "record_key"]
+__all__ = [
+    "custodian_of",
+    "fetch_key",
+    "found_tree",
+    "grow",
+    "open_custodians",
+    "open_root",
+    "open_tree",
+    "page_loader",
+    "record_key",
+]
 
 TRIES: Final = 8
 """How often a change is staged again because somebody else changed the tree first."""
@@ -44,6 +54,17 @@ TRIES: Final = 8
 def custodian_of(vault: Vault, tx: Transaction, root: SealedRoot) -> Custodian:
     """The custodian at which a root's master stands."""
     return vault.custody.at(keys.custodian_address(tx, root.master))
+
+
+def open_custodians(vault: Vault) -> None:
+    """Open the custodians of both current masters, so that a missing PIN is told before anything has begun.
+
+    Raises:
+        CustodianError: one cannot be opened.
+    """
+    with vault.catalogue.read() as tx:
+        for tree in Tree:
+            custodian_of(vault, tx, keys.current_root(tx, tree))
 
 
 def open_root(vault: Vault, tx: Transaction, root: SealedRoot) -> OpenTree:
@@ -128,15 +149,21 @@ def grow(
     belongs to the same transaction. Both are called again when somebody else changed the tree meanwhile. The
     mirror is written first.
 
+    When there is nothing to change (any more), no version is made: of many that want the same change at once, each
+    would otherwise overtake the others for nothing, until some of them had tried too often.
+
     Raises:
         BusyError: the tree kept changing.
     """
     for _ in range(TRIES):
         try:
-            base_version, staged, carried = _stage(vault, tree, plan)
+            grown = _stage(vault, tree, plan)
         except MasterGoneError:
             # A master may die between the reading of a root and its use: then there is a newer root.
             continue
+        if grown is None:
+            return
+        base_version, staged, carried = grown
         if staged.root.version < base_version:
             # Somebody took a number after this one and was faster. Versions only go up.
             continue
@@ -152,8 +179,11 @@ def grow(
 
 def _stage(
     vault: Vault, tree: Tree, plan: Callable[[Transaction, OpenTree], TreeChange]
-) -> tuple[int, StagedTree, dict[int, int]]:
-    """Stage a change on the current version: (that version, what was staged, the page versions it carries over)."""
+) -> tuple[int, StagedTree, dict[int, int]] | None:
+    """Stage a change on the current version: (that version, what was staged, the page versions it carries over).
+
+    None when there is nothing to change.
+    """
     with vault.catalogue.write() as tx:
         version = keys.take_version(tx, tree)
     with vault.uses.walk(), vault.catalogue.read() as tx:
@@ -161,6 +191,8 @@ def _stage(
         custodian = custodian_of(vault, tx, base)
         with OpenTree.open(vault.vault_id, base, custodian) as opened:
             change = plan(tx, opened)
+            if change == TreeChange():
+                return None
             try:
                 staged = stage(
                     vault.vault_id,

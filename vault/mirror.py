@@ -107,7 +107,7 @@ def _require_order(version: int, carried: list[tuple[int, int]], written: list[t
     cohorts = {cohort for cohort, _ in (*carried, *written)}
     if (
         len(cohorts) != len(carried) + len(written)
-        or not cohorts <= set(range(1, MAX_COHORTS + 1))
+        or any(not 1 <= cohort <= MAX_COHORTS for cohort in cohorts)
         or carried != sorted(carried)
         or written != sorted(written)
         or any(at != version for _, at in written)

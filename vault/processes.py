@@ -41,9 +41,18 @@ class Process:
     @classmethod
     def this(cls) -> Self:
         """The calling process."""
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """A process of this machine that is there, as its parent and its children are to a process.
+
+        Raises:
+            ProcessLookupError, FileNotFoundError: there is none.
+        """
         boot = (_PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
         namespace = (_PROC / "self/ns/pid").readlink().name
-        return cls(socket.gethostname()[:255], f"{boot} {namespace}", os.getpid(), int(_facts(os.getpid())[_STARTED]))
+        return cls(socket.gethostname()[:255], f"{boot} {namespace}", pid, int(_facts(pid)[_STARTED]))
 
     def shares_machine(self, other: Process) -> bool:
         """Whether both can see each other's process ids."""

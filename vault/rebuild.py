@@ -38,25 +38,30 @@ from keystore import (
 from . import mirror
 from .catalogue import Transaction, keys
 from .catalogue.destructions import insert_destruction
+from .catalogue.law import certificates, orders
 from .catalogue.schema import (
     access_tokens,
     cohorts,
     documents,
-    hold_records,
-    holds,
-    journal,
-    policies,
     records,
     trees,
     vaults,
 )
 from .context import Vault, note
-from .errors import DamagedError
+from .errors import DamagedError, DestructionRefusedError
+from .holds.history import store_hold, store_scopes
 from .ids import DocumentId, RecordId
 from .ledger import publish
+from .log.stored import append
 from .manifests import Manifest
-from .salvage import Found, History, ReachableKeys, find_records, read_history
+from .orders.adopting import store_policy
+from .orders.order import Order
+from .policy import Policy
+from .salvage import Found, History, ReachableKeys, earliest_due, find_records, read_history
+from .servings import end_every_serving
 from .sheets import NAME_TAG_BYTES, Slip, name_tag
+from .sunset.latching import fill_sunset
+from .timekeeping import found_marks
 
 __all__ = ["Rebuilt", "rebuild"]
 
@@ -79,7 +84,12 @@ class Rebuilt:
 
 
 def rebuild(
-    vault: Vault, custodian_uris: Sequence[str], tokens: Sequence[Mapping[str, Any]] = (), *, leave_lost: bool = False
+    vault: Vault,
+    custodian_uris: Sequence[str],
+    tokens: Sequence[Mapping[str, Any]] = (),
+    *,
+    leave_lost: bool = False,
+    retained: Mapping[RecordId, tuple[int, int]] | None = None,
 ) -> Rebuilt:
     """Fill the empty catalogue of `vault` from its bucket and its custodians.
 
@@ -88,9 +98,12 @@ def rebuild(
         custodian_uris: every custodian at which its masters may stand; new ones are made at the first.
         tokens: rows of access tokens from an older catalogue; what the ledger says was revoked is revoked.
         leave_lost: go on though records have lost their keys.
+        retained: cohort and slot of the records that an older catalogue has as retained. Given by who rebuilds unasked:
+            then no key that opens a record may die in it.
 
     Raises:
         DamagedError: the ledger is damaged, or records are lost and `leave_lost` is not set.
+        DestructionRefusedError: with `retained`, a key that opens a record would die.
         KeyGraphError: the new trees, as read back, do not hold every living key.
         CustodianError, ObjectStoreError, CatalogueError: a service failed; run it again.
     """
@@ -107,27 +120,51 @@ def rebuild(
                 "them. Name every custodian with --custodian; if they are lost, go on with --leave-lost."
             )
             raise DamagedError(message)
+        if retained is not None:
+            _require_no_death(history, reachable, found, retained)
         held = _held(history, found)
         # By where the ledger ends: a rebuild that was cut off is begun again with the masters it had made.
         rebuild_id = f"{vault.vault_id.hex()[:16]}-{history.mark.last:x}"
         staged = {tree: _stage(vault, tree, rebuild_id, custodian_uris[0], reachable, found, held) for tree in Tree}
         now = vault.clock.now()
         with vault.catalogue.write() as tx:
-            _fill(tx, vault, history, reachable, found, held, staged, tokens, custodian_uris[0], now)
+            _fill(tx, vault, history, reachable, found, staged, tokens, custodian_uris[0], now)
             facts = {
                 "custodian": custodian_uris[0],
                 "masters": [one.root.master for one in staged.values()],
                 "records": len(found.living),
                 "lost": len(found.lost),
+                "log_key": str(vault.signing.verifier),
             }
             note(tx, now, "rebuilt", rebuild_id, facts)
+            end_every_serving(tx, now)
     publish(vault)
     in_force = sum(hold.released_at is None for hold in history.holds.values())
     return Rebuilt(len(found.living), len(held), len(found.dead), in_force, found.lost)
 
 
+def _require_no_death(
+    history: History, reachable: ReachableKeys, found: Found, retained: Mapping[RecordId, tuple[int, int]]
+) -> None:
+    condemned = sum(
+        reachable.reaches(cohort, slots)
+        for one in history.destructions_of_records()
+        for cohort, slots in one.slots.items()
+    )
+    living = {manifest.record for manifest, _ in found.living}
+    missing = sum(record not in living and history.condemned_by(*place) is None for record, place in retained.items())
+    if condemned or missing:
+        message = (
+            f"By the bucket, {condemned} condemned records have keys that are still to be destroyed, and {missing} "
+            "records of this catalogue are missing. Nothing was changed. Find out why; `shredvault rebuild` goes by "
+            "what the bucket says."
+        )
+        raise DestructionRefusedError(message)
+
+
 def _held(history: History, found: Found) -> set[RecordId]:
-    named = {record for hold in history.holds.values() if hold.released_at is None for record in hold.records}
+    """The living that some hold names. Whom a rule matches is copied by the next start, as new captures are."""
+    named = {record for hold in history.holds.values() for record in hold.named}
     return {manifest.record for manifest, _ in found.living if manifest.record in named}
 
 
@@ -190,7 +227,6 @@ def _fill(
     history: History,
     reachable: ReachableKeys,
     found: Found,
-    held: set[RecordId],
     staged: Mapping[Tree, StagedTree],
     tokens: Sequence[Mapping[str, Any]],
     custodian_uri: str,
@@ -205,10 +241,15 @@ def _fill(
             published_digest=history.mark.digest,
         )
     )
-    tx.execute(sa.insert(policies).values(**history.policy, adopted_at=history.founded_at))
+    # T5: who rebuilds has not watched the clocks meanwhile; what the ledger has seen is not forgotten.
+    found_marks(tx, max(history.high_water or now, history.founded_at or now), history.suspicion)
+    for adopted_at, facts in history.policies:
+        store_policy(tx, facts, adopted_at)
+    _fill_orders(tx, history)
+    for told in history.sunsets.values():
+        fill_sunset(tx, told)
     for one in history.entries:
-        row = {"id": one.id, "at": one.at, "event": one.event, "subject": one.subject, "facts": one.facts}
-        tx.execute(sa.insert(journal).values(row))
+        append(tx, one)
     for tree, first in staged.items():
         version = first.root.version
         tx.execute(sa.insert(trees).values(tree=tree, version=version - 1, next_version=version + 1))
@@ -221,10 +262,38 @@ def _fill(
         if master not in new:
             keys.plan_master(tx, master, Tree(master.partition("-")[0]), 0, uri, now)
     _fill_tokens(tx, history, tokens)
-    _fill_records(tx, history, found, {str(row["id"]) for row in tokens}, now)
-    _fill_holds(tx, history, held, {m.record: m.cohort for m, _ in found.living})
+    _fill_records(tx, history, reachable.cohorts, found, {str(row["id"]) for row in tokens}, now)
+    cohort_of: dict[str, int] = {manifest.record: manifest.cohort for manifest, _ in found.living}
+    for hold in history.holds.values():
+        store_hold(tx, hold, cohort_of)
     _fill_destructions(tx, history, found)
+    for hold in history.holds.values():
+        store_scopes(tx, hold)
+    for destruction_id, (issued_at, document) in history.certificates.items():
+        row = {"id": destruction_id, "document": document.encode(), "issued_at": issued_at}
+        tx.execute(sa.insert(certificates).values(row))
     tx.execute(sa.update(cohorts).values(closed_at=now))
+
+
+def _fill_orders(tx: Transaction, history: History) -> None:
+    """Orders come back with what became of them, so that none counts twice. Lists do not: a rebuild voids them."""
+    for order_id, told in history.orders.items():
+        order = Order.decode(str(told.facts["body"]).encode())
+        tx.execute(
+            sa.insert(orders).values(
+                id=order_id,
+                action=order.action,
+                body=order.encode(),
+                approvals=told.facts["approvals"],
+                policy_version=told.facts["policy_version"],
+                accepted_at=told.accepted_at,
+                effective_at=datetime.fromisoformat(told.facts["effective_at"]),
+                expires_at=order.expires,
+                used_at=told.used_at,
+                used_by=told.used_by,
+                void_reason=told.void_reason,
+            )
+        )
 
 
 def _fill_tokens(tx: Transaction, history: History, tokens: Sequence[Mapping[str, Any]]) -> None:
@@ -233,11 +302,14 @@ def _fill_tokens(tx: Transaction, history: History, tokens: Sequence[Mapping[str
         tx.execute(sa.insert(access_tokens).values({**row, "revoked_at": revoked}))
 
 
-def _fill_records(tx: Transaction, history: History, found: Found, tokens: set[str], now: datetime) -> None:
+def _fill_records(
+    tx: Transaction, history: History, used: set[int], found: Found, tokens: set[str], now: datetime
+) -> None:
+    policies = [Policy.decode(str(facts["document"]).encode()) for _, facts in history.policies]
     every: list[tuple[Manifest, Any]] = [*found.living, *((manifest, None) for manifest, _ in found.dead)]
     due = {manifest.cohort: manifest.due_on for manifest, _ in every}
     listed = {cohort for one in history.destructions.values() for cohort in one.slots}
-    for cohort in sorted({*due, *listed}):
+    for cohort in sorted({*due, *listed, *used}):
         row = {"id": cohort, "due_on": due.get(cohort, now.date()), "opened_at": now, "next_slot": _ALL_SLOTS_USED}
         tx.execute(sa.insert(cohorts).values(row))
     for manifest, key in every:
@@ -274,24 +346,15 @@ def _fill_records(tx: Transaction, history: History, found: Found, tokens: set[s
         tx.execute(
             sa.update(records)
             .where(records.c.id == manifest.record)
-            .values(completed_at=manifest.completed_at, due_on=manifest.due_on)
+            .values(
+                completed_at=manifest.completed_at,
+                due_on=earliest_due(manifest, policies, history.decided.get(manifest.record)),
+            )
         )
 
 
 def _vault_id(tx: Transaction) -> bytes:
     return bytes(tx.execute(sa.select(vaults.c.vault_id)).scalar_one())
-
-
-def _fill_holds(tx: Transaction, history: History, held: set[RecordId], cohort_of: Mapping[RecordId, int]) -> None:
-    for hold_id, hold in history.holds.items():
-        tx.execute(sa.insert(holds).values(id=hold_id, docket=hold.docket, placed_at=hold.placed_at))
-        for record in dict.fromkeys(hold.records):
-            record_id = RecordId(record)
-            if record_id in held or (hold.released_at is not None and record_id in cohort_of):
-                row = {"hold_id": hold_id, "record_id": record_id, "cohort_id": cohort_of[record_id]}
-                tx.execute(sa.insert(hold_records).values(row))
-        if hold.released_at is not None:
-            tx.execute(sa.update(holds).where(holds.c.id == hold_id).values(released_at=hold.released_at))
 
 
 def _fill_destructions(tx: Transaction, history: History, found: Found) -> None:
@@ -305,6 +368,8 @@ def _fill_destructions(tx: Transaction, history: History, found: Found) -> None:
             kind=one.facts["kind"],
             tree=one.facts["tree"],
             authority=one.facts["authority"],
+            order_id=one.facts["order"],
+            policy_version=one.facts["policy"],
             hold_id=one.facts["hold"] if known else None,
             list_root=bytes.fromhex(one.facts["list_root"]),
             listed=one.facts["listed"],

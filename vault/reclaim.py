@@ -7,7 +7,6 @@ date and deleted by a later run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
@@ -15,25 +14,23 @@ from typing import Final, TypeAlias
 
 import sqlalchemy as sa
 
-from keystore import Tree, slots_of
+from keystore import Tree
 
 from . import mirror
 from .catalogue import Transaction, keys
 from .catalogue.destructions import Destruction, load, unreclaimed, update
 from .catalogue.locked import locked_names, replace, to_try
-from .catalogue.schema import cohorts, documents, records, sealed_pages, tree_pages, trees
+from .catalogue.schema import cohorts, documents, records, tree_pages, trees
 from .context import Vault, note
 from .destruction import require_newest
-from .errors import DestructionRefusedError
-from .ids import RecordId, is_id
+from .ids import RecordId
 from .manifests import MANIFEST_PREFIX, manifest_name
-from .objects import ObjectNotFound
+from .strangers import doubtful_manifests, opens_nothing, unnamed_documents
 from .uploads import DOCUMENT_PREFIX
 
 __all__ = ["reclaim", "sweep_litter"]
 
 _BATCH: Final = 500
-_MANIFEST_LIMIT_BYTES: Final = 1024**2
 _LITTER_AGE: Final = timedelta(hours=24)
 """What no record names is deleted when it is older: an upload or a completion in flight is younger."""
 
@@ -188,14 +185,14 @@ def sweep_litter(vault: Vault) -> int:
     with them in any case; the manifests are sealed under dead ones.
 
     Raises:
-        DestructionRefusedError: the catalogue is older than the bucket, so what it does not know is no litter.
+        OldCatalogueError: the catalogue is older than the bucket, so what it does not know is no litter.
     """
     require_newest(vault)
     # By the store's clock, which has dated the objects: ours may be far ahead of it.
     before = min(vault.bucket.now(), vault.clock.now()) - _LITTER_AGE
-    manifests = _chosen(vault, MANIFEST_PREFIX, _doubtful_manifests)
-    found = {name: stored for name, stored in manifests.items() if _opens_nothing(vault, name)}
-    found |= _chosen(vault, DOCUMENT_PREFIX, _unnamed_documents)
+    manifests = _chosen(vault, MANIFEST_PREFIX, doubtful_manifests)
+    found = {name: stored for name, stored in manifests.items() if opens_nothing(vault, name)}
+    found |= _chosen(vault, DOCUMENT_PREFIX, unnamed_documents)
     litter = [name for name, stored in found.items() if stored < before]
     count = sum(
         vault.bucket.abort_unfinished(prefix, older_than=before)
@@ -218,62 +215,3 @@ def _chosen(vault: Vault, prefix: str, choose: Callable[[Transaction, set[str]],
             if version.name in chosen:
                 newest[version.name] = max(version.stored, newest.get(version.name, version.stored))
     return newest
-
-
-def _unnamed_documents(tx: Transaction, names: set[str]) -> set[str]:
-    return names - set(
-        tx.execute(sa.select(documents.c.object_name).where(documents.c.object_name.in_(names))).scalars()
-    )
-
-
-def _doubtful_manifests(tx: Transaction, names: set[str]) -> set[str]:
-    """Manifests of records that were reclaimed, or that the catalogue does not know as completed."""
-    ids = {found for name in names if is_id(found := name.removeprefix(MANIFEST_PREFIX))}
-    in_order = sa.select(records.c.id).where(
-        records.c.id.in_(ids), records.c.completed_at.is_not(None), ~records.c.reclaimed
-    )
-    return {manifest_name(RecordId(doubtful)) for doubtful in ids - set(tx.execute(in_order).scalars())}
-
-
-def _opens_nothing(vault: Vault, name: str) -> bool:
-    """Whether a doubtful manifest is litter; if it is not in order, the catalogue is not.
-
-    A record is in the catalogue before its manifest is in the bucket, and so are its documents. Where they are not,
-    the catalogue was restored from a backup, or a standby that lagged took over: then nothing is litter. Filing
-    writes no key page, so `require_newest` cannot see that.
-
-    Raises:
-        DestructionRefusedError: the manifest is of a record that can be read and that the catalogue has lost.
-    """
-    record_id = name.removeprefix(MANIFEST_PREFIX)
-    with vault.catalogue.read() as tx:
-        reclaimed = tx.execute(sa.select(records.c.reclaimed).where(records.c.id == record_id)).scalar()
-    if reclaimed:
-        return True
-    is_known = reclaimed is not None
-    try:
-        manifest = json.loads(vault.bucket.get(name, limit=_MANIFEST_LIMIT_BYTES))
-        cohort, slot = int(manifest["cohort"]), int(manifest["slot"])
-        objects = {str(document["object"]) for document in manifest["documents"]}
-    except (ObjectNotFound, ValueError, KeyError, TypeError):
-        return False  # somebody else's, or under a delete marker: nothing can be told from it, so it stays
-    with vault.catalogue.read() as tx:
-        pages = tx.execute(
-            sa.select(sealed_pages.c.live)
-            .join(
-                tree_pages,
-                (tree_pages.c.tree == sealed_pages.c.tree)
-                & (tree_pages.c.cohort_id == sealed_pages.c.cohort_id)
-                & (tree_pages.c.version == sealed_pages.c.version),
-            )
-            .where(sealed_pages.c.cohort_id == cohort)
-        ).scalars()
-        is_live = any(slot in slots_of(live) for live in pages)
-        complete = not _unnamed_documents(tx, objects)
-    if is_live and not (is_known and complete):
-        message = (
-            "The bucket has records that the catalogue does not know: it seems to have been restored from a backup. "
-            "No leftovers were deleted; put the newest catalogue back."
-        )
-        raise DestructionRefusedError(message)
-    return not is_known

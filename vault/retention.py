@@ -2,7 +2,8 @@
 
 It is SQL, evaluated on the state of the transaction that asks; nothing else in the vault decides it. What
 must be true of a condemned record: it is on the frozen list; it is due, or ordered, or was never completed
-and has been given up; and no hold that is in force names it.
+and has been given up; and no hold that is in force matches it. Holds are evaluated here, in the transaction that asks,
+never by a periodic job (H8).
 """
 
 from __future__ import annotations
@@ -16,9 +17,21 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from .catalogue import Transaction
-from .catalogue.schema import cohorts, hold_records, holds, records
+from .catalogue.holding import is_held
+from .catalogue.schema import cohorts, records
 
-__all__ = ["CONDEMNABLE", "Cause", "Predicate", "count_verdicts", "judge", "not_eligible"]
+__all__ = [
+    "CONDEMNABLE",
+    "Cause",
+    "Predicate",
+    "Sunken",
+    "Verdict",
+    "count_spared",
+    "count_verdicts",
+    "judge",
+    "judge_named",
+    "not_eligible",
+]
 
 
 class Cause(StrEnum):
@@ -26,6 +39,10 @@ class Cause(StrEnum):
 
     SWEEP = "sweep"
     SCRUB = "scrub"
+    DESTROY = "destroy"
+    """Named records, one by one."""
+    SUNSET = "sunset"
+    """What a deadline has left."""
 
 
 class Verdict(StrEnum):
@@ -35,12 +52,28 @@ class Verdict(StrEnum):
     ORDERED = "ordered"
     GIVEN_UP = "given up"
     HELD = "held"
-    NOT_DUE = "not due"
+    NOT_ELIGIBLE = "not eligible"
+    """Not due, or held by sealed holds only: nobody may tell the one from the other (H11)."""
     RECEIVING = "receiving"
     GONE = "gone"
 
 
 CONDEMNABLE: Final = (Verdict.DUE, Verdict.ORDERED, Verdict.GIVEN_UP)
+
+
+@dataclass(frozen=True, slots=True)
+class Sunken:
+    """A sunset whose deadline is over (S4): which records it destroys."""
+
+    ends_at: datetime
+    """What was opened before is meant."""
+    kept: tuple[tuple[datetime, datetime], ...]
+    """What was completed in one of these periods [from, to) is kept; filing periods, never anything personal (S2)."""
+
+    def matches(self) -> sa.ColumnElement[bool]:
+        """Whether a row of `records` is to go."""
+        keeping = [(records.c.completed_at >= begin) & (records.c.completed_at < end) for begin, end in self.kept]
+        return (records.c.opened_at < self.ends_at) & ~sa.func.coalesce(sa.or_(sa.false(), *keeping), sa.false())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +85,34 @@ class Predicate:
     """Civil date in the program's time zone."""
     given_up_before: datetime
     """Records opened earlier than this and never completed are given up."""
+    sunken: tuple[Sunken, ...] = ()
+    """For a sunset: those whose deadline is over."""
 
     def verdict(self) -> sa.ColumnElement[str]:
         """The verdict on a row of `records` joined with `cohorts`."""
         sweep = self.cause is Cause.SWEEP
         due = records.c.due_on <= self.today if sweep else sa.true()
-        alive = records.c.condemned_by.is_(None) & (records.c.spared | cohorts.c.condemned_by.is_(None))
+        if self.cause is Cause.SUNSET:
+            due = sa.or_(sa.false(), *(one.matches() for one in self.sunken))
         given_up = records.c.completed_at.is_(None) & (records.c.opened_at < self.given_up_before)
         return sa.case(
-            (~alive, Verdict.GONE.value),
-            (_is_held(), Verdict.HELD.value),
+            (~_is_alive(), Verdict.GONE.value),
+            (is_held(openly=True), Verdict.HELD.value),
+            (is_held(), Verdict.NOT_ELIGIBLE.value),
             (given_up, Verdict.GIVEN_UP.value),
             (records.c.completed_at.is_(None), Verdict.RECEIVING.value),
             (due, Verdict.DUE.value if sweep else Verdict.ORDERED.value),
-            else_=Verdict.NOT_DUE.value,
+            else_=Verdict.NOT_ELIGIBLE.value,
         )
+
+    def spared(self) -> sa.ColumnElement[bool]:
+        """Whether a row of `records` joined with `cohorts` lives because it is held, openly or under seal, alone."""
+        matched = sa.or_(sa.false(), *(one.matches() for one in self.sunken))
+        return _is_alive() & matched & is_held()
 
     def candidates(self) -> sa.ColumnElement[bool]:
         """A necessary condition that an index answers."""
-        if self.cause is Cause.SCRUB:
+        if self.cause is not Cause.SWEEP:
             return ~records.c.reclaimed
         given_up = (
             records.c.completed_at.is_(None) & ~records.c.reclaimed & (records.c.opened_at < self.given_up_before)
@@ -78,13 +120,8 @@ class Predicate:
         return (records.c.due_on <= self.today) | given_up
 
 
-def _is_held() -> sa.ColumnElement[bool]:
-    return sa.exists(
-        sa.select(sa.literal(1))
-        .select_from(hold_records)
-        .join(holds, holds.c.id == hold_records.c.hold_id)
-        .where(hold_records.c.record_id == records.c.id, holds.c.released_at.is_(None))
-    )
+def _is_alive() -> sa.ColumnElement[bool]:
+    return records.c.condemned_by.is_(None) & (records.c.spared | cohorts.c.condemned_by.is_(None))
 
 
 def _rows(*columns: Any) -> sa.Select[Any]:
@@ -95,6 +132,17 @@ def judge(tx: Transaction, predicate: Predicate) -> list[tuple[str, int, int, st
     """The verdict on every candidate: (record id, cohort, slot, verdict). One pass, in no order."""
     query = _rows(records.c.id, records.c.cohort_id, records.c.slot, predicate.verdict()).where(predicate.candidates())
     return [tuple(row) for row in tx.execute(query)]
+
+
+def judge_named(tx: Transaction, predicate: Predicate, record_ids: Collection[str]) -> dict[str, tuple[int, int, str]]:
+    """The verdict on records by their ids: (cohort, slot, verdict). Unknown ids are left out."""
+    found: dict[str, tuple[int, int, str]] = {}
+    wanted = sorted(record_ids)
+    query = _rows(records.c.id, records.c.cohort_id, records.c.slot, predicate.verdict())
+    for start in range(0, len(wanted), 500):
+        for row in tx.execute(query.where(records.c.id.in_(wanted[start : start + 500]))):
+            found[row[0]] = (row[1], row[2], row[3])
+    return found
 
 
 def not_eligible(tx: Transaction, predicate: Predicate, cohort_ids: Collection[int]) -> list[tuple[int, int]]:
@@ -113,3 +161,8 @@ def count_verdicts(tx: Transaction, predicate: Predicate) -> dict[str, int]:
     verdict = predicate.verdict().label("verdict")
     rows = tx.execute(_rows(verdict, sa.func.count()).group_by(verdict))
     return {str(name): int(count) for name, count in rows if name != Verdict.GONE}
+
+
+def count_spared(tx: Transaction, predicate: Predicate) -> int:
+    """How many records a sunset would destroy if no hold protected them."""
+    return int(tx.execute(_rows(sa.func.count()).where(predicate.spared())).scalar_one())

@@ -23,6 +23,7 @@ from .key_uses import UseCutError
 from .keyring import fetch_key
 from .objects import ObjectNotFound
 from .sheets import Sheet, Slip, document_context, name_tag
+from .sunset.latching import require_not_sealed_off
 
 __all__ = [
     "DamagedError",
@@ -97,6 +98,7 @@ def read_record(vault: Vault, caller: Caller, record_id: str, purpose: str | Non
         PurposeError: see `purpose_of`.
         NotFoundError: there is no such record.
         DestroyedError: condemned, destroyed or abandoned.
+        SealedOffError: its sunset's deadline is over (S7).
     """
     row = _authorised(vault, caller, record_id, purpose, whole_record=True)
     with vault.catalogue.read() as tx:
@@ -156,6 +158,7 @@ def _authorised(
     stated = purpose_of(purpose)
     with vault.catalogue.write() as tx:
         row = _living(tx, record_id)
+        require_not_sealed_off(tx, row.id, vault.clock.now())
         tx.execute(
             sa.insert(reads).values(
                 at=vault.clock.now(),

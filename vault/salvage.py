@@ -6,10 +6,11 @@ give the record keys. The manifests give the records; a manifest counts when its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from itertools import pairwise
 from typing import Any, Final
 
 from keystore import (
@@ -26,16 +27,30 @@ from keystore import (
 )
 
 from . import mirror
+from .clock import civil_date
 from .errors import DamagedError
 from .frozen_lists import unpack_slots
+from .holds.history import EVENTS, HeldBy, tell
 from .ids import DestructionId, RecordId
 from .ledger import Entry, Mark, read_ledger
 from .manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, Manifest
 from .objects import Bucket
+from .policy import Policy, due_on
 
-__all__ = ["Condemned", "Found", "HeldBy", "History", "ReachableKeys", "find_records", "read_history"]
+__all__ = [
+    "Condemned",
+    "Found",
+    "History",
+    "LatchedSunset",
+    "Ordered",
+    "ReachableKeys",
+    "earliest_due",
+    "find_records",
+    "read_history",
+]
 
 PACK_LIMIT_BYTES: Final = 4 * 1024**3
+_OF_RECORDS: Final = ("sweep", "scrub", "destroy", "sunset")
 
 
 @dataclass(slots=True)
@@ -54,13 +69,25 @@ class Condemned:
 
 
 @dataclass(slots=True)
-class HeldBy:
-    """A hold as the ledger tells it."""
+class Ordered:
+    """An order as the ledger tells it."""
 
-    docket: str
-    placed_at: datetime
-    records: list[str]
-    released_at: datetime | None = None
+    accepted_at: datetime
+    facts: dict[str, Any]
+    used_at: datetime | None = None
+    used_by: str | None = None
+    void_reason: str | None = None
+
+
+@dataclass(slots=True)
+class LatchedSunset:
+    """A sunset whose outcome has latched, as the ledger tells it (S4)."""
+
+    deadline: str
+    latched_at: datetime
+    facts: dict[str, Any]
+    deferred_at: datetime | None = None
+    deferred: int | None = None
 
 
 @dataclass(slots=True)
@@ -70,17 +97,32 @@ class History:
     entries: list[Entry] = field(default_factory=list)
     mark: Mark = field(default_factory=lambda: Mark(0, bytes(32)))
     founded_at: datetime | None = None
-    policy: dict[str, Any] = field(default_factory=dict)
+    policies: list[tuple[datetime, dict[str, Any]]] = field(default_factory=list)
+    """Every version of the policy, with the instant at which it came into force."""
+    orders: dict[str, Ordered] = field(default_factory=dict)
+    sunsets: dict[str, LatchedSunset] = field(default_factory=dict)
     destructions: dict[str, Condemned] = field(default_factory=dict)
     holds: dict[str, HeldBy] = field(default_factory=dict)
+    certificates: dict[str, tuple[datetime, str]] = field(default_factory=dict)
+    """Certificates by destruction: when they were issued, and their text."""
     revoked_tokens: dict[str, datetime] = field(default_factory=dict)
+    high_water: datetime | None = None
+    """The latest entry that was made while time was trusted (T5)."""
+    decided: dict[str, date] = field(default_factory=dict)
+    """Records that were due at once, because their applications were decided (P3)."""
+    suspicion: tuple[datetime, str] | None = None
+    """Since when time is SUSPECT, and why."""
     masters: dict[str, str] = field(default_factory=dict)
     """Masters that were planned and are not known to be destroyed, with their custodians' addresses."""
 
+    def destructions_of_records(self) -> Iterator[Condemned]:
+        """Those in which records die, not only the held copies of keys or masters."""
+        return (one for one in self.destructions.values() if one.facts["kind"] in _OF_RECORDS)
+
     def condemned_by(self, cohort: int, slot: int) -> DestructionId | None:
         """Which destruction of records condemned this slot."""
-        for one in self.destructions.values():
-            if one.facts["kind"] in ("sweep", "scrub") and one.slots.get(cohort, 0) >> slot & 1:
+        for one in self.destructions_of_records():
+            if one.slots.get(cohort, 0) >> slot & 1:
                 return one.id
         return None
 
@@ -104,21 +146,61 @@ def read_history(bucket: Bucket, vault_id: bytes) -> History:
 
 def _apply(history: History, entry: Entry) -> None:
     facts = entry.facts
+    _apply_time(history, entry)
+    _apply_sunset(history, entry)
     match entry.event:
         case "founded":
-            history.founded_at, history.policy = entry.at, facts["policy"]
+            history.founded_at = entry.at
+            history.policies.append((entry.at, facts["policy"]))
             history.masters.update(dict.fromkeys(facts["masters"], facts["custodian"]))
         case "rebuilt":
             history.masters.update(dict.fromkeys(facts["masters"], facts["custodian"]))
-        case "hold placed":
-            hold = history.holds.setdefault(entry.subject, HeldBy(facts["docket"], entry.at, []))
-            hold.records.extend(facts["records"])
+        case event if event in EVENTS:
+            tell(history.holds, event, entry.subject, entry.at, facts)
         case "unused master discarded":
             history.masters.pop(entry.subject, None)
         case "token revoked":
             history.revoked_tokens[entry.subject] = entry.at
+        case "decided":
+            history.decided[entry.subject] = date.fromisoformat(facts["due_on"])
+        case "certificate issued":
+            history.certificates[entry.subject] = (entry.at, facts["document"])
+        case "policy adopted":
+            history.policies.append((entry.at, facts))
+        case "order accepted" | "order used" | "order voided":
+            _apply_order(history, entry)
         case _:
             _apply_destruction(history, entry)
+
+
+def _apply_time(history: History, entry: Entry) -> None:
+    match entry.event:
+        case "time suspect":
+            history.suspicion = datetime.fromisoformat(entry.facts["since"]), entry.facts["why"]
+        case "time cleared":
+            history.suspicion, history.high_water = None, entry.at
+        case _ if history.suspicion is None:
+            history.high_water = max(entry.at, history.high_water or entry.at)
+
+
+def _apply_sunset(history: History, entry: Entry) -> None:
+    match entry.event:
+        case "sunset latched":
+            history.sunsets[entry.subject] = LatchedSunset(entry.subject, entry.at, entry.facts)
+        case "deferral statement":
+            one = history.sunsets[entry.subject]
+            one.deferred_at, one.deferred = entry.at, entry.facts["count"]
+
+
+def _apply_order(history: History, entry: Entry) -> None:
+    match entry.event:
+        case "order accepted":
+            history.orders[entry.subject] = Ordered(entry.at, entry.facts)
+        case "order used":
+            one = history.orders[entry.subject]
+            one.used_at, one.used_by = entry.at, entry.facts["by"]
+        case "order voided":
+            history.orders[entry.subject].void_reason = entry.facts["reason"]
 
 
 def _apply_destruction(history: History, entry: Entry) -> None:
@@ -134,7 +216,7 @@ def _apply_destruction(history: History, entry: Entry) -> None:
             one.condemned_at, one.condemned = entry.at, facts["count"]
             one.slots = {c: bits & ~withdrawn.get(c, 0) for c, bits in unpack_slots(one.facts["slots"]).items()}
             if one.facts["hold"] is not None:
-                history.holds[one.facts["hold"]].released_at = entry.at
+                history.holds[one.facts["hold"]].end(one.frozen_at, entry.at)
         case "completed":
             one = history.destructions[entry.subject]
             one.completed_at = entry.at
@@ -160,11 +242,14 @@ class ReachableKeys:
         self.epochs = dict.fromkeys(Tree, 0)
         self.masters: dict[str, str] = {}
         """Living masters over some pack, with their custodians' addresses."""
+        self.cohorts: set[int] = set()
+        """Every cohort that some pack names, whether or not a key of it opens: these numbers are used."""
         for tree in Tree:
             packs: dict[int, tuple[StagedTree, dict[int, int]]] = {}
             for name in bucket.names(f"{mirror.PREFIX}{tree}/"):
                 staged, carried = mirror.unpack(vault_id, bucket.get(name, limit=PACK_LIMIT_BYTES))
                 packs[staged.root.version] = staged, carried
+                self.cohorts.update(carried, (page.cohort for page in staged.pages))
                 self.epochs[tree] = max(self.epochs[tree], staged.root.epoch)
             self.versions[tree] = max(packs, default=0)
             sealed = {(p.cohort, p.version): p for staged, _ in packs.values() for p in staged.pages}
@@ -197,6 +282,13 @@ class ReachableKeys:
             if page.is_live(slot):
                 with page.key(slot) as key:
                     yield key
+
+    def reaches(self, cohort: int, slots: int) -> int:
+        """How many of these slots (a bitmap) have a key."""
+        live = 0
+        for page in self._pages.get(cohort, {}).values():
+            live |= int.from_bytes(page.bitmap, "little")
+        return (live & slots).bit_count()
 
     def index_key(self, cohort: int) -> Key | None:
         """A cohort's index key; the caller wipes it."""
@@ -243,3 +335,13 @@ def find_records(bucket: Bucket, vault_id: bytes, history: History, reachable: R
         else:
             found.lost.append(record_id)
     return found
+
+
+def earliest_due(manifest: Manifest, policies: Sequence[Policy], decided: date | None) -> date:
+    """The earliest due date: of the record, of every shorter policy that came after it (P2), of its decision (P3)."""
+    days = [
+        due_on(civil_date(manifest.completed_at, policy.zone), policy.retention_months)
+        for before, policy in pairwise(policies)
+        if policy.version > manifest.policy and policy.retention_months < before.retention_months
+    ]
+    return min([manifest.due_on, *days, *([decided] if decided else [])])

@@ -16,8 +16,9 @@ from keystore import Tree
 
 from .catalogue import keys
 from .catalogue.destructions import Destruction, list_destructions, load, unfinished, unreclaimed
+from .catalogue.holding import holds, record_holds
 from .catalogue.locked import Remaining, remaining
-from .catalogue.schema import cohorts, documents, hold_records, holds, record_states
+from .catalogue.schema import cohorts, documents, record_states
 from .clock import civil_date
 from .context import Vault, current_policy
 from .keyring import custodian_of
@@ -51,6 +52,8 @@ class Status:
     keystore_bytes: int
     custodians: dict[str, str]
     """Where the current masters stand, and the kind of assurance there; two during a move."""
+    not_executed: int
+    """Approved for destruction, not withdrawn, and not destroyed: their keys are missing."""
     unfinished_destructions: list[str]
     to_reclaim: int
     locked: Remaining
@@ -69,10 +72,11 @@ def status_of(vault: Vault) -> Status:
                 sa.select(record_states.c.state, sa.func.count()).group_by(record_states.c.state)
             )
         }
-        in_force = holds.c.released_at.is_(None)
+        # Sealed holds are in no count (H11).
+        in_force = holds.c.released_at.is_(None) & holds.c.sealed.is_(None)
         held = tx.execute(
-            sa.select(sa.func.count(sa.distinct(hold_records.c.record_id)))
-            .join(holds, holds.c.id == hold_records.c.hold_id)
+            sa.select(sa.func.count(sa.distinct(record_holds.c.record_id)))
+            .join(holds, holds.c.id == record_holds.c.hold_id)
             .where(in_force)
         ).scalar_one()
         retained = record_states.c.state == "retained"
@@ -99,6 +103,7 @@ def status_of(vault: Vault) -> Status:
                 for tree in Tree
                 for custodian in [custodian_of(vault, tx, keys.current_root(tx, tree))]
             },
+            not_executed=sum(d.observed.get("not_executed", 0) for d in list_destructions(tx)),
             unfinished_destructions=[d.id for d in unfinished(tx)],
             to_reclaim=sum(destruction.freed_at is None for destruction in unreclaimed(tx)),
             locked=remaining(tx),
@@ -118,7 +123,7 @@ def find_destruction(vault: Vault, destruction_id: str) -> Destruction:
 
 
 def destruction_record(destruction: Destruction) -> dict[str, Any]:
-    """What was observed of a destruction, for people and machines. Not yet a signed certificate."""
+    """What was observed of a destruction as far as it has come, for people and machines. `vault.certificates` signs."""
     observed = dict(destruction.observed)
     # A release destroys copies of keys in the held tree; the records live on.
     release = destruction.hold_id is not None

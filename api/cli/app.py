@@ -12,17 +12,23 @@ import typer
 
 from vault.hardening import harden
 
+from .certificates import certificate_app
 from .custodians import custodian_app
 from .demo import demo
-from .destroying import destruction_app, recover, scrub, sweep
+from .destroying import destroy, destruction_app, recover, scrub, sweep
 from .exits import KNOWN_ERRORS, CommandError, ExitCode, code_of, manual
 from .founding import init
 from .glance import status
 from .holding import hold_app
+from .ledger import ledger_app
 from .manual import unfolded
+from .orders import order_app
+from .policies import policy_app
 from .rebuilding import rebuild_command
 from .screen import note
 from .serving import serve
+from .sunsetting import sunset_app
+from .timing import time_app
 from .tokens import access_app
 
 __all__ = ["main"]
@@ -37,7 +43,8 @@ key they stay closed.
 
 \b
 A first vault:
-  shredvault init
+  shredvault policy draft --out policy.json --with people.json --allowed-signers signers
+  shredvault init --policy policy.json --approval ada.sig --approval carl.sig --approval rita.sig
   shredvault access create --role center --label "Queens center"
   shredvault serve
 Every night:
@@ -80,10 +87,17 @@ app.command(rich_help_panel=_DAILY)(status)
 app.add_typer(access_app, name="access", rich_help_panel=_DAILY)
 app.command(rich_help_panel=_KEEPING)(sweep)
 app.add_typer(hold_app, name="hold", rich_help_panel=_KEEPING)
+app.add_typer(order_app, name="order", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_KEEPING)(scrub)
+app.command(rich_help_panel=_KEEPING)(destroy)
+app.add_typer(sunset_app, name="sunset", rich_help_panel=_KEEPING)
 app.add_typer(destruction_app, name="destruction", rich_help_panel=_KEEPING)
+app.add_typer(policy_app, name="policy", rich_help_panel=_KEEPING)
+app.add_typer(certificate_app, name="certificate", rich_help_panel=_KEEPING)
 app.add_typer(custodian_app, name="custodian", rich_help_panel=_KEEPING)
+app.add_typer(ledger_app, name="ledger", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_AFTER)(recover)
+app.add_typer(time_app, name="time", rich_help_panel=_AFTER)
 app.command("rebuild", rich_help_panel=_AFTER)(rebuild_command)
 app.command(rich_help_panel=_AFTER)(demo)
 

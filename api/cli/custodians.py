@@ -10,13 +10,14 @@ import typer
 from vault.catalogue.destructions import Destruction
 from vault.fences import Node
 from vault.home import Home, allow_custodian, open_vault
+from vault.keyring import open_custodians
 from vault.moving import masters_in_use, move_masters, renew_masters
 from vault.reclaim import reclaim
 from vault.status import destruction_record, find_destruction, write_destruction_record
 
 from .exits import carrying_out
 from .manual import described
-from .screen import print_json, say, stepping, table, when
+from .screen import print_json, say, somebody, stepping, table, when
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["custodian_app"]
@@ -33,7 +34,7 @@ custodian_app = typer.Typer(no_args_is_help=True, help="Look at the custodian of
 def show(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the master keys in use, where they stand, and when the custodian will destroy them by itself."""
     where = Home.at(load_settings(home=home).home_folder)
-    with open_vault(where.path) as vault:
+    with open_vault(where.path, ask=somebody()) as vault:
         found = masters_in_use(vault)
     if as_json:
         print_json({"masters": [asdict(one) for one in found], "allowed": where.settings["custodians"]})
@@ -50,7 +51,7 @@ def allow(*, uri: Address, home: HomeOption = None) -> None:
     `custodian move` does it on its own host. Other hosts of the same vault each need it, before the move: they open
     no custodian that only the database names.
     """
-    new = allow_custodian(load_settings(home=home).home_folder, uri)
+    new = allow_custodian(load_settings(home=home).home_folder, uri, ask=somebody())
     say("It is allowed from now on." if new else "It was allowed before.")
 
 
@@ -67,8 +68,9 @@ def move(*, uri: Address, home: HomeOption = None, as_json: JsonOption = False) 
       shredvault custodian move awskms:us-east-1
     """  # noqa: D301
     where = Home.at(load_settings(home=home).home_folder)
-    allow_custodian(where.path, uri)
-    with open_vault(where.path) as vault, Node(vault):
+    allow_custodian(where.path, uri, ask=somebody())
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
+        open_custodians(vault)
         with carrying_out(), stepping() as step:
             done = move_masters(vault, uri, "move at the command line", step)
         for one in done:
@@ -83,7 +85,8 @@ def move(*, uri: Address, home: HomeOption = None, as_json: JsonOption = False) 
 def renew(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Replace master keys that their custodian would soon destroy by itself. The nightly sweep does it too."""
     where = Home.at(load_settings(home=home).home_folder)
-    with open_vault(where.path) as vault, Node(vault):
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
+        open_custodians(vault)
         with carrying_out(), stepping() as step:
             done = renew_masters(vault, "renewal at the command line", step)
         for one in done:

@@ -191,7 +191,7 @@ class _Story:
     def _sweep(self) -> Destroyed:
         self._stage.turn_calendar(_DUE_DAY)
         self._step("SWEEP. For the first records the two years are over. Nobody needs to decide.")
-        done = self._stage.destroy(Cause.SWEEP, "standing policy version 1", self._kept)
+        done = self._stage.destroy(Cause.SWEEP, self._kept)
         self._claim("the sweep destroyed exactly the records that were due", true=done.count == _EARLY)
         self._result(f"{done.count} records destroyed in {done.seconds:.2f} s, by the death of one master key.")
         return done
@@ -205,8 +205,8 @@ class _Story:
 
     def _scrub(self) -> Destroyed:
         self._stage.turn_calendar(_ORDER_DAY)
-        self._step("SCRUB. The city orders: destroy everything that is not held.")
-        done = self._stage.destroy(Cause.SCRUB, "the demo's order", self._kept)
+        self._step("SCRUB. Three people sign an order: destroy everything that is not held.")
+        done = self._stage.destroy(Cause.SCRUB, self._kept)
         expected = _PEOPLE - _EARLY - _HELD
         self._claim("the scrub destroyed exactly the records that were not held", true=done.count == expected)
         self._result(f"{done.count} records destroyed in {done.seconds:.2f} s, again by the death of one master key.")

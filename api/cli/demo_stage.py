@@ -26,13 +26,19 @@ from vault.clock import SimulatedClock
 from vault.context import Vault
 from vault.destruction import carry_out
 from vault.fences import Node
-from vault.frozen_lists import freeze
-from vault.holds import place_hold
+from vault.frozen_lists import freeze_ordered, freeze_sweep
+from vault.holds import Kind, Scope, place_hold
+from vault.holds import Terms as HoldTerms
 from vault.home import EMBEDDED, Founding, found_vault, open_vault
+from vault.ids import DestructionId
+from vault.orders import accept_order
+from vault.orders.drafting import Terms, draft_scrub
+from vault.orders.signatures import ORDERS, POLICIES
 from vault.reclaim import reclaim
 from vault.retention import Cause
 from vault.status import find_destruction, write_destruction_record
 
+from .demo_people import DemoPeople
 from .exits import CommandError, ExitCode
 
 __all__ = ["Destroyed", "Filed", "Loot", "Stage", "read_specimens", "set_stage"]
@@ -91,7 +97,10 @@ def read_specimens() -> dict[str, bytes]:
 class Stage:
     """The vault and everybody who has to do with it."""
 
-    def __init__(self, folder: Path, vault: Vault, clock: SimulatedClock, client: httpx2.Client) -> None:
+    def __init__(
+        self, folder: Path, vault: Vault, clock: SimulatedClock, client: httpx2.Client, people: DemoPeople
+    ) -> None:
+        self._people = people
         self._folder = folder
         self._vault = vault
         self._clock = clock
@@ -154,19 +163,29 @@ class Stage:
 
     # --- the operator ---
 
-    def destroy(self, cause: Cause, authority: str, records: Path) -> Destroyed:
+    def destroy(self, cause: Cause, records: Path) -> Destroyed:
         """What `shredvault sweep` and `scrub` do. A copy of the dying master is put aside, for the control only."""
         self._put_masters_aside()
         started = time.perf_counter()
-        done = carry_out(self._vault, freeze(self._vault, cause, authority))
+        done = carry_out(self._vault, self._freeze(cause))
         seconds = time.perf_counter() - started
         reclaim(self._vault)
         done = find_destruction(self._vault, done.id)
         return Destroyed(done.condemned or 0, seconds, write_destruction_record(records, done))
 
+    def _freeze(self, cause: Cause) -> DestructionId:
+        """The sweep stands under the policy; a scrub under an order that three people of the demo sign."""
+        if cause is Cause.SWEEP:
+            return freeze_sweep(self._vault)
+        terms = Terms("The program ends.", "An order of the city", cooling_off_hours=0)
+        body = draft_scrub(self._vault, terms).order.encode()
+        accepted = accept_order(self._vault, body, self._people.sign(body, ORDERS))
+        return freeze_ordered(self._vault, accepted.id)
+
     def hold(self, chosen: list[Filed], docket: str) -> dict[str, str]:
         """What `shredvault hold place` does; the answers."""
-        return place_hold(self._vault, [one.record_id for one in chosen], docket).answers
+        terms = HoldTerms(Kind.COURT_ORDER, "Supreme Court", docket)
+        return place_hold(self._vault, terms, Scope(tuple(one.record_id for one in chosen)), "counsel").answers
 
     def _put_masters_aside(self) -> None:
         shutil.copytree(self._folder / "keys", self._folder / "aside", dirs_exist_ok=True)
@@ -199,6 +218,8 @@ def set_stage() -> Iterator[Stage]:
         folder = Path(tempfile.mkdtemp(prefix="shredvault-demo-"))
         built.callback(shutil.rmtree, folder, ignore_errors=True)
         clock = SimulatedClock(FIRST_DAY)
+        people = DemoPeople(folder / "people")
+        policy = people.policy(RETENTION_MONTHS)
         found_vault(
             Founding(
                 home=folder / "home",
@@ -209,6 +230,8 @@ def set_stage() -> Iterator[Stage]:
                 custodian=f"file:{folder / 'keys'}",
                 time_zone="America/New_York",
                 retention_months=RETENTION_MONTHS,
+                policy=policy,
+                approvals=tuple(people.sign(policy, POLICIES)),
             ),
             clock,
         )
@@ -217,7 +240,7 @@ def set_stage() -> Iterator[Stage]:
         lines = built.enter_context((folder / "service.log").open("w", encoding="utf-8"))
         address = built.enter_context(background_server(vault, node, log=make_log(lines)))
         client = built.enter_context(httpx2.Client(base_url=address, timeout=30, trust_env=False))
-        yield Stage(folder, vault, clock, client)
+        yield Stage(folder, vault, clock, client, people)
 
 
 def _bearer(token: str) -> dict[str, str]:

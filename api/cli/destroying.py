@@ -1,7 +1,7 @@
-"""`shredvault sweep`, `scrub`, `destruction` and `recover`.
+"""`shredvault sweep`, `scrub`, `destroy`, `destruction` and `recover`.
 
-Sweep and scrub go through `vault.destruction`, as everything does that can destroy a key. What is left to
-this module is authority: the standing policy, or a phrase that somebody typed.
+What destroys goes through `vault.destruction`, as everything does that can destroy a key. What is left to
+this module is to name the authority: the standing policy, or an order that people signed.
 """
 
 from __future__ import annotations
@@ -13,32 +13,50 @@ from typing import Annotated
 import typer
 
 from vault.catalogue.destructions import Destruction
+from vault.certificates import issue_missing
 from vault.context import Vault, current_policy
 from vault.destruction import carry_out, recover_destructions
 from vault.errors import NotFoundError
 from vault.fences import Node
-from vault.frozen_lists import Forecast, forecast, freeze
-from vault.holds import copy_held_keys
+from vault.frozen_lists import Forecast, forecast, forecast_ordered, freeze_ordered, freeze_sunset, freeze_sweep
+from vault.holds import copy_held_keys, finish_endings
 from vault.home import Home, open_vault
+from vault.ids import DestructionId
+from vault.keyring import open_custodians
 from vault.moving import renew_masters
+from vault.orders import Action
 from vault.reclaim import reclaim, sweep_litter
 from vault.retention import Cause
 from vault.status import destruction_record, destructions, find_destruction, status_of, write_destruction_record
+from vault.sunset.latching import tick
 
 from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
-from .screen import counting, facts, is_interactive, locked_objects, note, print_json, say, stepping, table, when
+from .screen import (
+    counting,
+    facts,
+    is_interactive,
+    locked_objects,
+    note,
+    print_json,
+    say,
+    somebody,
+    stepping,
+    table,
+    when,
+)
 from .settings import HomeOption, JsonOption, load_settings
 
-__all__ = ["destruction_app", "recover", "scrub", "sweep"]
+__all__ = ["destroy", "destruction_app", "recover", "scrub", "sweep"]
 
 _WHY = {
     "due": "its retention date has come",
     "ordered": "not held",
     "given up": "was opened and never completed",
     "held": "a hold protects it",
-    "not due": "its retention date has not come",
+    "not eligible": "it may not be destroyed now",
     "receiving": "documents are still coming in",
+    "gone": "destroyed by now",
 }
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be destroyed and why; change nothing.")]
@@ -53,8 +71,10 @@ def sweep(
 ) -> None:
     """Destroy the records whose retention date has come and that no hold protects. For every night.
 
-    The authority is the standing policy, so nothing is asked. What was observed is written down as a destruction
-    record, also when nothing was due.
+    After the deadline of a sunset it also destroys what that has left, as soon as no hold protects it.
+
+    The authority is the standing policy, which its approvers have signed, so nothing is asked. What was observed is
+    written down as a destruction record, also when nothing was due.
 
     \b
     Examples:
@@ -62,67 +82,127 @@ def sweep(
       shredvault sweep --json >> /var/log/sweeps.json
     """  # noqa: D301
     where = Home.at(load_settings(home=home).home_folder)
-    with open_vault(where.path) as vault, Node(vault):
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
         seen = forecast(vault, Cause.SWEEP)
         if dry_run:
             _show_forecast(seen, as_json=as_json)
             return
+        open_custodians(vault)
+        for sentence in tick(vault):
+            note(sentence)
+        _follow_holds(vault, where)
         with vault.catalogue.read() as tx:
             version = current_policy(tx).version
-        authority = f"standing policy version {version}"
-        _destroy(vault, where, Cause.SWEEP, authority, no_reclaim, as_json)
+        _destroy(vault, where, Cause.SWEEP, freeze_sweep(vault), no_reclaim, as_json)
+        if "ordered" in forecast(vault, Cause.SUNSET).would_die:
+            # S4: what has latched needs nobody's order; only a hold keeps a record from it.
+            _destroy(vault, where, Cause.SUNSET, freeze_sunset(vault), no_reclaim, as_json)
         with carrying_out():
-            renewed = renew_masters(vault, authority)
+            renewed = renew_masters(vault, f"standing policy version {version}")
         for one in renewed:
             write_destruction_record(where.destructions, one)
             note(f"The master key of the {one.tree} tree was about to end; it was replaced.")
 
 
+OrderId = Annotated[
+    str | None,
+    typer.Argument(metavar="ORDER_ID", help="The order, as `shredvault order submit` accepted it."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask. There is no undoing; look at --dry-run first.")]
+
+
+def _follow_holds(vault: Vault, where: Home) -> None:
+    """What holds need of every night: tails that are over end, and new captures get their copies."""
+    with carrying_out():
+        ended = finish_endings(vault)
+    for one in ended:
+        write_destruction_record(where.destructions, one)
+        note(f"Hold {one.hold_id}: its tail is over; what only it protected falls under the old due dates again.")
+    copy_held_keys(vault)
+
+
 @described
 def scrub(
     *,
+    order_id: OrderId = None,
     home: HomeOption = None,
     dry_run: DryRun = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask. There is no undoing; look at --dry-run first.")
-    ] = False,
+    yes: Yes = False,
     no_reclaim: NoReclaim = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Destroy EVERY record that no hold protects, due or not. There is no undoing.
+    """Destroy EVERY record that no hold protects, due or not, under a signed order. There is no undoing.
 
-    You are asked to type a phrase with the exact number of records. Without a terminal this command refuses,
-    unless --yes is given. Records whose documents are still coming in are left alone.
+    What dies is the list that was frozen when the order was drafted, and not a record more: who is held by now is
+    withdrawn, and who was filed since is not on it. You are asked to type a phrase with the number of records; without
+    a terminal this command refuses, unless --yes is given. With --dry-run no order is needed.
 
     \b
     Examples:
       shredvault scrub --dry-run
-      shredvault scrub
+      shredvault order draft scrub --reason "The program ends" --legal-basis "Local law 35 of 2015"
+      shredvault scrub 5t2c7v9q1x8n3m4k6w0z2b5d7f
     """  # noqa: D301
+    _under_order(Cause.SCRUB, order_id, home, dry_run, yes, no_reclaim, as_json)
+
+
+@described
+def destroy(
+    *,
+    order_id: OrderId = None,
+    home: HomeOption = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    no_reclaim: NoReclaim = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Destroy the records that a signed order names: mis-scans, unlawful captures, accepted erasures.
+
+    Three people sign: a records officer and two others. You are asked to type a phrase with the number of records;
+    without a terminal this command refuses, unless --yes is given.
+
+    \b
+    Examples:
+      shredvault order draft destroy 4n8m2k6q0w1x3z5v7t9r2p4m6k --reason "Scanned twice" --legal-basis "Schedule 12"
+      shredvault destroy 5t2c7v9q1x8n3m4k6w0z2b5d7f --dry-run
+    """  # noqa: D301
+    _under_order(Cause.DESTROY, order_id, home, dry_run, yes, no_reclaim, as_json)
+
+
+def _under_order(
+    cause: Cause,
+    order_id: str | None,
+    home: Path | None,
+    dry_run: bool,  # noqa: FBT001  # handed on, as what follows
+    yes: bool,  # noqa: FBT001
+    no_reclaim: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
     where = Home.at(load_settings(home=home).home_folder)
-    with open_vault(where.path) as vault, Node(vault):
-        seen = forecast(vault, Cause.SCRUB)
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
+        if order_id is None and dry_run and cause is Cause.SCRUB:
+            _show_forecast(forecast(vault, cause), as_json=as_json)
+            return
+        if order_id is None:
+            message = f"A {cause} needs an order; `shredvault order draft {cause}` writes one to be signed."
+            raise CommandError(ExitCode.USAGE, message)
+        seen = forecast_ordered(vault, order_id, Action(cause))
         if dry_run:
             _show_forecast(seen, as_json=as_json)
             return
-        count = sum(seen.would_die.values())
-        if not count:
-            authority, confirmed = "the command line; there was nothing to confirm", 0
-        elif yes:
-            authority, confirmed = "confirmed with --yes at the command line", None
-        else:
-            _confirm(seen, count)
-            authority, confirmed = "typed confirmation at the command line", count
-        _destroy(vault, where, Cause.SCRUB, authority, no_reclaim, as_json, confirmed=confirmed)
+        if not yes and seen.would_die:
+            _confirm(seen)
+        open_custodians(vault)
+        _destroy(vault, where, cause, freeze_ordered(vault, order_id), no_reclaim, as_json)
 
 
-def _confirm(seen: Forecast, count: int) -> None:
+def _confirm(seen: Forecast) -> None:
     if not is_interactive():
-        message = "A scrub must be confirmed at a terminal, or with --yes. Nothing was destroyed."
+        message = "A destruction must be confirmed at a terminal, or with --yes. Nothing was destroyed."
         raise CommandError(ExitCode.NOT_CONFIRMED, message)
+    count = sum(seen.would_die.values())
     phrase = f"destroy {count} records"
-    kept = sum(seen.would_live.values())
-    note(f"This destroys {count} records for ever; {kept} are kept. To go on, type: {phrase}")
+    note(f"This destroys {count} records for ever. To go on, type: {phrase}")
     try:
         typed = input("> ")
     except EOFError:
@@ -155,23 +235,14 @@ def _destroy(
     vault: Vault,
     where: Home,
     cause: Cause,
-    authority: str,
+    destruction_id: DestructionId,
     no_reclaim: bool,  # noqa: FBT001  # handed on
     as_json: bool,  # noqa: FBT001
-    *,
-    confirmed: int | None = None,
 ) -> None:
     started = time.monotonic()
-    destruction_id = freeze(vault, cause, authority)
-    listed = find_destruction(vault, destruction_id).listed
-    if confirmed is not None and listed > confirmed:
-        recover_destructions(vault)
-        message = (
-            f"The list grew to {listed} records while you confirmed {confirmed}. Nothing was destroyed; run it again."
-        )
-        raise CommandError(ExitCode.REFUSED, message)
     with carrying_out(), stepping() as step:
         done = carry_out(vault, destruction_id, step)
+    issue_missing(vault)
     seconds = time.monotonic() - started
     path = write_destruction_record(where.destructions, done)
     if not no_reclaim:
@@ -289,9 +360,11 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     deleted. `serve` does the first two by itself when it starts.
     """
     where = Home.at(load_settings(home=home).home_folder)
-    with open_vault(where.path) as vault, Node(vault):
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
+        open_custodians(vault)
         with stepping() as step:
             found = recover_destructions(vault, step)
+        uncertified = issue_missing(vault)
         copied = copy_held_keys(vault)
         with counting("records' space reclaimed", None) as counted:
             reclaimed = reclaim(vault, counted, every_lock=True)
@@ -311,6 +384,7 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         "litter_deleted": litter,
         "locked_objects": locked.count,
         "destruction_records": len(paths),
+        "without_certificate": uncertified,
     }
     if as_json:
         print_json(report)

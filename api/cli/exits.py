@@ -17,9 +17,11 @@ from vault.errors import (
     HomeError,
     KeystoreError,
     MasterGoneError,
+    NotCanonicalError,
     NotFoundError,
     PolicyError,
     SealBrokenError,
+    SignaturesUnavailableError,
     VaultError,
 )
 from vault.objects import ObjectNotFound, ObjectStoreError
@@ -51,7 +53,7 @@ MEANINGS: Final = {
     ExitCode.DONE: "done",
     ExitCode.BUG: "a fault in Shredvault itself; please report what it printed",
     ExitCode.USAGE: "wrong options or settings; nothing was done",
-    ExitCode.NOT_FOUND: "there is no such record, hold, token or destruction",
+    ExitCode.NOT_FOUND: "there is no such record, hold, order, token, destruction or certificate",
     ExitCode.REFUSED: "the vault refuses; nothing was destroyed",
     ExitCode.BUSY: "somebody else is at it (or the port is taken); try again",
     ExitCode.UNAVAILABLE: "the object store, custodian or database does not answer; try again",
@@ -59,7 +61,7 @@ MEANINGS: Final = {
     ExitCode.NOT_CONFIRMED: "a confirmation was not given; nothing was destroyed",
     ExitCode.NO_VAULT: "no vault in this home, another version's, or one with other choices",
     ExitCode.INCIDENT: "incident: something is missing, altered or untrue; call somebody",
-    ExitCode.ATTENTION: "status --check: something is due, unfinished or not reclaimed",
+    ExitCode.ATTENTION: "status --check: something is due, unfinished, not reclaimed, or a hold needs somebody",
     ExitCode.PARTLY: "hold place: some of the records could not be held; the others are",
     ExitCode.INTERRUPTED: "interrupted",
 }
@@ -69,6 +71,8 @@ _CODES: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
     (HomeError, ExitCode.NO_VAULT),
     (PolicyError, ExitCode.USAGE),
     (NotFoundError, ExitCode.NOT_FOUND),
+    (NotCanonicalError, ExitCode.USAGE),
+    (SignaturesUnavailableError, ExitCode.UNAVAILABLE),
     (BusyError, ExitCode.BUSY),
     (CatalogueFullError, ExitCode.DISK_FULL),
     (CatalogueError, ExitCode.UNAVAILABLE),

@@ -13,7 +13,8 @@ from vault.status import status_of
 
 from .exits import CommandError, ExitCode
 from .manual import described
-from .screen import facts, print_json, say
+from .orders import read_file
+from .screen import facts, print_json, say, somebody
 from .settings import HomeOption, JsonOption, Settings, load_settings
 
 __all__ = ["init"]
@@ -74,6 +75,17 @@ def init(
             help="How long a record is kept. [dim]Default 24; SHREDVAULT_RETENTION_MONTHS.[/dim]",
         ),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The policy, as `shredvault policy draft` wrote it; instead of time zone and retention. Without one, "
+            "records can be filed and nothing can be destroyed.",
+        ),
+    ] = None,
+    approval: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A signature on the policy; once for each approver.")
+    ] = None,
     s3_credentials_file: Annotated[
         Path | None,
         typer.Option(
@@ -92,6 +104,7 @@ def init(
     \b
     Examples:
       shredvault init
+      shredvault init --policy policy.json --approval ada.sig --approval carl.sig --approval rita.sig
       shredvault init --home /srv/shredvault/home --custodian file:/etc/shredvault/keys
       shredvault init --objects https://s3.example.net --bucket ids --s3-credentials-file s3.json
     """  # noqa: D301
@@ -114,6 +127,9 @@ def init(
             "or give --s3-credentials-file."
         )
         raise CommandError(ExitCode.USAGE, message)
+    if policy is not None and settings.model_fields_set & {"time_zone", "retention_months"}:
+        message = "Time zone and retention stand in the policy; give either --policy or these."
+        raise CommandError(ExitCode.USAGE, message)
     founding = Founding(
         home=settings.home_folder,
         objects=settings.objects,
@@ -126,8 +142,10 @@ def init(
         access_key=credentials[0] if credentials else None,
         secret_key=credentials[1] if credentials else None,
         database=settings.database,
+        policy=read_file(policy) if policy is not None else None,
+        approvals=tuple(read_file(path) for path in approval or ()),
     )
-    founded = found_vault(founding)
+    founded = found_vault(founding, ask=somebody())
     if not founded:
         _refuse_another_policy(settings)
     _tell(settings, founded=founded, as_json=as_json)
@@ -145,7 +163,7 @@ def _refuse_another_policy(settings: Settings) -> None:
     """The policy stands in the catalogue; a second `init` does not change it, and must not seem to."""
     if not settings.model_fields_set & {"time_zone", "retention_months"}:
         return
-    with open_vault(settings.home_folder) as vault:
+    with open_vault(settings.home_folder, ask=somebody()) as vault:
         known = status_of(vault)
     for name, has in (("time_zone", known.time_zone), ("retention_months", known.retention_months)):
         if name in settings.model_fields_set and getattr(settings, name) != has:

@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
+from vault.alarms import alarms_of, spoken_alarms
 from vault.frozen_lists import forecast
+from vault.holds import attention as attention_of_holds
 from vault.home import open_vault
 from vault.retention import Cause
 from vault.status import Status, locked_facts, status_of
 
 from .exits import ExitCode
 from .manual import described
-from .screen import facts, locked_objects, note, print_json, say, when
+from .screen import facts, locked_objects, note, print_json, say, somebody, when
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["status"]
@@ -32,15 +34,18 @@ def status(
 ) -> None:
     """Show the vault at a glance: what it keeps, what is due, what is unfinished.
 
-    With --check the exit code is 11 when records are due and not held, when a destruction is unfinished, or when
-    space of destroyed records was not reclaimed; otherwise it is 0.
+    With --check the exit code is 11 when records are due or overdue and not held, when time is suspect or a deadline
+    in danger, when a destruction is unfinished or destroyed fewer records than were approved, when space of
+    destroyed records was not reclaimed, or when a hold is past its end or its review; otherwise it is 0.
     """
-    with open_vault(load_settings(home=home).home_folder) as vault:
+    with open_vault(load_settings(home=home).home_folder, ask=somebody()) as vault:
         seen = status_of(vault)
         to_sweep = sum(forecast(vault, Cause.SWEEP).would_die.values())
-    attention = _attention(seen, to_sweep)
+        alarms, of_holds = alarms_of(vault), attention_of_holds(vault)
+    attention = [*spoken_alarms(alarms), *_attention(seen, to_sweep), *of_holds]
     if as_json:
-        print_json({**asdict(seen), "locked": locked_facts(seen.locked), "to_sweep": to_sweep, "attention": attention})
+        report = {**asdict(seen), "locked": locked_facts(seen.locked), "to_sweep": to_sweep}
+        print_json({**report, "alarms": asdict(alarms), "attention": attention})
     else:
         _show(seen, to_sweep)
         for sentence in attention:
@@ -55,6 +60,8 @@ def _attention(seen: Status, to_sweep: int) -> list[str]:
         found.append(f"{to_sweep} records are to be swept: run `shredvault sweep`.")
     if seen.unfinished_destructions:
         found.append("A destruction is unfinished: run `shredvault recover`.")
+    if seen.not_executed:
+        found.append(f"{seen.not_executed} records were approved for destruction and not destroyed: keys are missing.")
     if seen.to_reclaim:
         found.append("Space of destroyed records was not reclaimed: run `shredvault recover`.")
     return found

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
-from typing import Annotated, Any
+from typing import Annotated
 
-import sqlalchemy as sa
 import typer
 
-from vault.catalogue import Catalogue
-from vault.catalogue.schema import access_tokens
-from vault.destruction import recover_destructions
-from vault.errors import CatalogueError, VaultError
-from vault.home import CATALOGUE, Home, open_for_rebuild, open_vault
-from vault.rebuild import rebuild
+from vault.home import Home
+from vault.replacement import replace_catalogue
 
 from .exits import carrying_out
 from .manual import described
-from .screen import note, print_json, say
+from .screen import note, print_json, say, somebody
 from .serving import only_one
 from .settings import HomeOption, JsonOption, load_settings
 
@@ -48,13 +42,9 @@ def rebuild_command(
       shredvault status
     """  # noqa: D301
     where = Home.at(load_settings(home=home).home_folder)
-    with ExitStack() as held:
-        held.enter_context(only_one(where.path))
-        tokens = _tokens_of(where)
-        with open_for_rebuild(where.path) as vault:
-            done = rebuild(vault, where.settings["custodians"], tokens, leave_lost=leave_lost)
-        with open_vault(where.path) as vault, carrying_out():
-            recovered = recover_destructions(vault)
+    with only_one(where.path), carrying_out():
+        replaced = replace_catalogue(where, leave_lost=leave_lost, ask=somebody())
+    done, tokens = replaced.rebuilt, replaced.tokens or 0
     if as_json:
         print_json(
             {
@@ -63,25 +53,16 @@ def rebuild_command(
                 "condemned": done.condemned,
                 "holds_in_force": done.holds_in_force,
                 "lost": done.lost,
-                "tokens": len(tokens),
-                "masters_discarded": recovered.masters_discarded,
+                "tokens": tokens,
+                "masters_discarded": replaced.recovered.masters_discarded,
             }
         )
         return
     say(f"{done.records} records live on, {done.held} of them held by {done.holds_in_force} holds.")
     say(f"{done.condemned} condemned records stay closed; their older master keys are destroyed.")
-    say(f"{len(tokens)} access tokens were taken over.")
+    if replaced.tokens is None:
+        note("There is no old catalogue that can be read; make new access tokens.")
+    else:
+        say(f"{tokens} access tokens were taken over.")
     for record in done.lost:
         note(f"Record {record} has a manifest and no key.")
-
-
-def _tokens_of(where: Home) -> list[dict[str, Any]]:
-    """Access tokens of the catalogue that is to be replaced, where one can be read."""
-    if "database" in where.settings or not (where.path / CATALOGUE).exists():
-        return []
-    try:
-        with closing(Catalogue(where.database)) as old, old.read() as tx:
-            return [dict(row._mapping) for row in tx.execute(sa.select(access_tokens))]  # noqa: SLF001  # public, by its documentation
-    except (CatalogueError, VaultError, sa.exc.SQLAlchemyError):
-        note("The old catalogue cannot be read; make new access tokens.")
-        return []

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
+from getpass import getpass
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +26,7 @@ __all__ = [
     "note",
     "print_json",
     "say",
+    "somebody",
     "stepping",
     "table",
     "when",
@@ -107,6 +110,20 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
 def is_interactive() -> bool:
     """Whether somebody can be asked: standard input and standard error are terminals."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def somebody() -> Callable[[str], str] | None:
+    """Who can be asked for what opens a custodian; None without a terminal."""
+    return _ask_unseen if is_interactive() else None
+
+
+@cache
+def _ask_unseen(question: str) -> str:
+    """Ask without echo, each question once. Nothing typed, or the end of the input, is an empty answer."""
+    try:
+        return getpass(question)
+    except EOFError:
+        return ""
 
 
 @contextmanager

@@ -14,7 +14,11 @@ from typing import Annotated
 
 import typer
 
+from vault.clock import SystemClock
+from vault.errors import VaultError
 from vault.home import Home, open_without_keys
+from vault.ids import new_id
+from vault.servings import end_serving
 
 from .exits import CommandError, ExitCode
 from .manual import described
@@ -49,9 +53,12 @@ def serve(
     """Start the HTTP service. Ctrl-C or SIGTERM ends it in order.
 
     First it puts in order what was cut off: a destruction that had condemned nothing is undone, one that had is
-    carried to its end. The embedded object store runs beside it. Workers that a destruction finds with keys end and
-    are replaced; callers wait for a moment and are not refused. One `serve` for each vault; all other commands work
-    meanwhile. Put a proxy with TLS in front of it when others than this machine are to reach it.
+    carried to its end. A catalogue that came from a backup is brought forward as by `rebuild`, before anything is
+    served from it; one on PostgreSQL is refused instead.
+
+    The embedded object store runs beside it. Workers that a destruction finds with keys end and are replaced;
+    callers wait for a moment and are not refused. One `serve` for each vault; all other commands work meanwhile.
+    Put a proxy with TLS in front of it when others than this machine are to reach it.
     """
     settings = load_settings(home=home, host=host, port=port, workers=workers)
     where = Home.at(settings.home_folder)
@@ -70,17 +77,24 @@ def _supervise(home: Path, workers: int, listener: socket.socket) -> None:
     from api.http.logs import make_log  # noqa: PLC0415
     from api.http.supervisor import Supervisor, WorkersFailError  # noqa: PLC0415
 
+    serving = new_id()
     with open_without_keys(home) as (catalogue, endpoint):
-        _put_in_order(home, endpoint)
+        # The catalogue may be replaced by another: SQLite must not have the file open meanwhile.
+        catalogue.close()
+        _put_in_order(home, endpoint, serving)
         try:
             Supervisor(home, endpoint, catalogue, listener, workers, make_log()).run()
         except WorkersFailError as failed:
             raise CommandError(ExitCode.UNAVAILABLE, str(failed)) from failed
+        finally:
+            # Else the next one compares the catalogue with the bucket.
+            with suppress(VaultError):
+                end_serving(catalogue, SystemClock(), serving)
 
 
-def _put_in_order(home: Path, endpoint: str | None) -> None:
+def _put_in_order(home: Path, endpoint: str | None, serving: str) -> None:
     flags = [f"-W{option}" for option in sys.warnoptions]
-    command = [sys.executable, *flags, "-m", "api.cli.ordering", str(home), endpoint or ""]
+    command = [sys.executable, *flags, "-m", "api.cli.ordering", str(home), endpoint or "", serving]
     code = subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode  # noqa: S603  # a fixed program
     if code:
         raise typer.Exit(code if code > 0 else ExitCode.BUG)

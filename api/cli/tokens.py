@@ -25,7 +25,12 @@ access_app = typer.Typer(
 @described
 def create(
     *,
-    role: Annotated[Role, typer.Option(help="A center files and cannot read; a reviewer reads and cannot file.")],
+    role: Annotated[
+        Role,
+        typer.Option(
+            help="A center files, a reviewer reads; officials (counsel, records-officer, auditor) do neither."
+        ),
+    ],
     label: Annotated[str, typer.Option(help="Whose it is, in 1 to 80 characters.")],
     home: HomeOption = None,
     as_json: JsonOption = False,

@@ -13,15 +13,19 @@ from starlette.responses import Response
 from vault.context import Vault
 from vault.fences import Node
 
+from .certificates import certificate_routes
 from .departure import Departure
 from .desk import Desk
 from .downloads import download_routes
 from .edge import Edge, facts_of
 from .health import health_routes
+from .holds import ExtendHold, PlaceHold, hold_routes
+from .ledger import ledger_routes
 from .limits import Limits
 from .logs import Log, make_log
 from .metrics import Metrics
 from .openapi import DESCRIPTION, TAGS, App
+from .orders import order_routes
 from .problems import problem_response, router_problem
 from .records import record_routes
 from .uploads import upload_routes
@@ -72,7 +76,17 @@ def create_app(
     app.add_middleware(Edge, log=log or make_log(), metrics=metrics, limits=limits, departure=departure)
     app.add_exception_handler(HTTPException, _router_says_no)
     desk = Desk(vault, node, limits, metrics, workers, departure)
-    for routes in (record_routes(desk), upload_routes(desk), download_routes(desk), health_routes(desk, checkers)):
+    app.bodies = (PlaceHold, ExtendHold)
+    for routes in (
+        record_routes(desk),
+        upload_routes(desk),
+        download_routes(desk),
+        hold_routes(desk),
+        order_routes(desk),
+        certificate_routes(desk),
+        ledger_routes(desk),
+        health_routes(desk, checkers),
+    ):
         app.include_router(routes)
     return app
 

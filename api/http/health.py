@@ -10,11 +10,11 @@ from collections.abc import Callable
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from vault.context import current_policy
+from vault.alarms import alarms_of
 
 from .desk import Desk
 from .metrics import MEDIA_TYPE
-from .openapi import HEALTH, METRICS, READY
+from .openapi_operation import HEALTH, METRICS, READY
 from .workers import Workers
 
 __all__ = ["health_routes"]
@@ -41,6 +41,7 @@ def health_routes(desk: Desk, checkers: Workers) -> APIRouter:
 
     @routes.get("/metrics", **METRICS)
     async def metrics() -> Response:
+        await readiness.look()
         return Response(desk.metrics.text(), media_type=MEDIA_TYPE)
 
     return routes
@@ -86,5 +87,4 @@ class _Readiness:
         return _OK
 
     def _catalogue(self) -> None:
-        with self._desk.vault.catalogue.read() as tx:
-            current_policy(tx)
+        self._desk.metrics.show(alarms_of(self._desk.vault))

@@ -6,6 +6,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from vault.alarms import Alarms
+
 __all__ = ["MEDIA_TYPE", "Metrics"]
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -43,6 +45,27 @@ class Metrics:
         self.reads: Final = Counter(
             "shredvault_reads", "Records and documents read.", ["kind"], registry=self._registry
         )
+
+        self.suspect: Final = Gauge("shredvault_time_suspect", "1 while time is suspect.", registry=self._registry)
+        self.overdue: Final = Gauge(
+            "shredvault_records_overdue",
+            "Records that should be gone and are not held, by what is over: their quarter, or the last limit.",
+            ["limit"],
+            registry=self._registry,
+        )
+        self.days_left: Final = Gauge(
+            "shredvault_sunset_days_left",
+            "Days to the deadline of a sunset that has not latched; negative when it is over, +Inf without one.",
+            registry=self._registry,
+        )
+
+    def show(self, alarms: Alarms) -> None:
+        """Take over what the catalogue says."""
+        self.suspect.set(alarms.time.suspect_since is not None)
+        self.overdue.labels("quarter").set(alarms.overdue.past_quarter)
+        self.overdue.labels("last").set(alarms.overdue.past_limit)
+        waiting = alarms.deadline if alarms.deadline is not None and alarms.deadline.latched_at is None else None
+        self.days_left.set(waiting.days_left if waiting is not None else float("inf"))
 
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""

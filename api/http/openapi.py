@@ -8,16 +8,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fastapi import FastAPI
-from starlette.responses import Response
+from pydantic import BaseModel
 
-from vault.access import BadTokenError, ForbiddenError, MistypedTokenError
 from vault.documents import MediaType
 from vault.errors import (
     BadDocumentError,
-    BusyError,
-    CatalogueError,
     CatalogueFullError,
-    CustodianUnavailableError,
     DestroyedError,
     DocumentConflictError,
     DocumentTooLargeError,
@@ -27,17 +23,18 @@ from vault.errors import (
     NotFoundError,
     RecordClosedError,
     RecordIncompleteError,
+    RecordsAreKeptError,
+    SealedOffError,
     TooManyDocumentsError,
     UnsupportedTypeError,
 )
-from vault.objects import ObjectStoreError
 from vault.retrieval import DamagedError, Purpose, PurposeError
 
 from . import problems
 from .applicants import OpenRecord
-from .problems import MEDIA_TYPE, PROBLEMS, Kind
+from .openapi_parts import EVERYWHERE, ID, PLAIN, SECURED, answer, parameter, refusals
 
-__all__ = ["COMPLETE", "DESCRIPTION", "GET", "HEALTH", "METRICS", "OPEN", "PUT", "READY", "TAGS", "VIEW", "App"]
+__all__ = ["COMPLETE", "DECIDED", "DESCRIPTION", "GET", "OPEN", "PUT", "TAGS", "VIEW", "App"]
 
 DESCRIPTION: Final = (
     "Files scanned identity documents into a vault that can make them unrecoverable. A center's token files and cannot "
@@ -47,15 +44,19 @@ DESCRIPTION: Final = (
 TAGS: Final = [
     {"name": "records", "description": "One application each: opened, filled with documents, completed."},
     {"name": "documents", "description": "One scanned file each: PDF, JPEG, PNG or TIFF, 25 MiB at most."},
+    {"name": "holds", "description": "What protects records from every destruction; for counsel."},
+    {"name": "orders", "description": "What people signed, and what was destroyed. Nothing is carried out here."},
+    {"name": "certificates", "description": "What was destroyed, by whose authority, and what that cannot prove."},
+    {"name": "ledger", "description": "What was written down, so that others can check it. No facts, only hashes."},
     {"name": "operation", "description": "For the operator's network; without a token, and nothing personal."},
 ]
-_ID: Final = "3v7f0k2m9q8x1c5r6t4w0y2z7b"
-_DESTRUCTION: Final = "6h1n8p4s2d9g0j5k7m3q1r8v4x"
-_DETAIL: Final = "A sentence for people."
 
 
 class App(FastAPI):
     """FastAPI, with the shared parts of the OpenAPI document."""
+
+    bodies: tuple[type[BaseModel], ...] = ()
+    """Models of bodies beyond `OpenRecord`."""
 
     def openapi(self) -> dict[str, Any]:
         """Make the document, once."""
@@ -69,8 +70,11 @@ class App(FastAPI):
                     "description": "`svt_…`, made by `shredvault access create`.",
                 }
             }
-            schema = OpenRecord.model_json_schema(ref_template="#/components/schemas/{model}")
-            parts["schemas"] = {"Problem": _PROBLEM, **schema.pop("$defs"), "OpenRecord": schema}
+            parts["schemas"] = {"Problem": _PROBLEM}
+            models: tuple[type[BaseModel], ...] = (OpenRecord, *self.bodies)
+            for model in models:
+                schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                parts["schemas"] |= {**schema.pop("$defs", {}), model.__name__: schema}
         return self.openapi_schema or {}
 
 
@@ -103,68 +107,8 @@ _PROBLEM: Final[dict[str, Any]] = {
 }
 
 
-def _example(kind: Kind) -> dict[str, Any]:
-    example: dict[str, Any] = {"type": kind.type, "title": kind.title, "status": kind.status}
-    example["detail"] = kind.detail or _DETAIL
-    example["request_id"] = "5f0c2a9be1d47386"
-    example |= kind.members
-    if kind is PROBLEMS[DestroyedError]:
-        example["destruction_id"] = _DESTRUCTION
-    if kind is problems.FIELDS_INVALID:
-        example["errors"] = [{"pointer": "#/applicant/family_name", "rule": "missing", "detail": "is missing"}]
-    return example
-
-
-def _refusals(*causes: Kind | type[Exception]) -> dict[int | str, dict[str, Any]]:
-    by_status: dict[int | str, list[Kind]] = {}
-    for cause in causes:
-        kind = cause if isinstance(cause, Kind) else PROBLEMS[cause]
-        by_status.setdefault(kind.status, []).append(kind)
-    return {
-        status: {
-            "description": "; ".join(kind.title for kind in kinds) + ".",
-            "content": {
-                MEDIA_TYPE: {
-                    "schema": {"$ref": "#/components/schemas/Problem"},
-                    "examples": {kind.slug: {"value": _example(kind)} for kind in kinds},
-                }
-            },
-        }
-        for status, kinds in by_status.items()
-    }
-
-
-def _answer(description: str, example: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:
-    properties = {name: {"type": _type_of(value)} for name, value in example.items()}
-    schema = {"type": "object", "required": list(example), "properties": properties}
-    return {
-        "description": description,
-        "content": {"application/json": {"schema": schema, "example": example}},
-        "headers": {
-            name: {"description": text, "schema": {"type": "string"}} for name, text in (headers or {}).items()
-        },
-    }
-
-
-def _type_of(value: object) -> str | list[str]:
-    if value is None:
-        return ["string", "null"]
-    return {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}[type(value)]
-
-
-def _parameter(place: str, name: str, text: str, example: str, **schema: Any) -> dict[str, Any]:
-    return {
-        "in": place,
-        "name": name,
-        "required": True,
-        "description": text,
-        "schema": {"type": "string", **schema},
-        "example": example,
-    }
-
-
-_RECORD: Final = _parameter("path", "record_id", "The record's id, as it was returned.", _ID, minLength=1, maxLength=26)
-_NAME: Final = _parameter(
+_RECORD: Final = parameter("path", "record_id", "The record's id, as it was returned.", ID, minLength=1, maxLength=26)
+_NAME: Final = parameter(
     "path",
     "name",
     "The document's name: 1 to 120 printable characters, no slash, percent-encoded UTF-8. It is kept under seal.",
@@ -172,48 +116,31 @@ _NAME: Final = _parameter(
     minLength=1,
     maxLength=120,
 )
-_PURPOSE: Final = _parameter("header", "Purpose", "Why you read.", "application-review", enum=list(Purpose))
-_KEY: Final = _parameter(
+_PURPOSE: Final = parameter("header", "Purpose", "Why you read.", "application-review", enum=list(Purpose))
+_KEY: Final = parameter(
     "header",
     "Idempotency-Key",
     "A random UUID, new for each new record: the same key with the same body gets the same answer.",
     "0b6c7c1e-5a56-4a53-9d0c-2f6b8a1f8d0e",
     format="uuid",
 )
-_SECURED: Final = [{"token": list[str]()}]
-_EVERYWHERE: Final = (
-    problems.REQUEST_UNUSABLE,
-    problems.TOKEN_MISSING,
-    MistypedTokenError,
-    BadTokenError,
-    ForbiddenError,
-    problems.INTERNAL,
-    problems.NOT_SERVING,
-    problems.OVERLOADED,
-    BusyError,
-    CatalogueError,
-    CustodianUnavailableError,
-    ObjectStoreError,
-)
-_PLAIN: Final[dict[str, Any]] = {"response_class": Response}
-
-OPEN: Final[dict[str, Any]] = _PLAIN | {
+OPEN: Final[dict[str, Any]] = PLAIN | {
     "operation_id": "open_record",
     "summary": "Open a record",
     "description": "For centers. The applicant's fields go into the record's sealed sheet. The receipt code is for the "
     "applicant.",
     "status_code": 201,
     "responses": {
-        200: _answer(
+        200: answer(
             "The same request was answered before; this is that answer.",
-            {"record_id": _ID, "receipt": "7k2m-9q8x-1c5r-6t4w"},
+            {"record_id": ID, "receipt": "7k2m-9q8x-1c5r-6t4w"},
             {"Idempotent-Replayed": "`true`", "Location": "The record."},
         ),
-        201: _answer(
-            "The record is open.", {"record_id": _ID, "receipt": "7k2m-9q8x-1c5r-6t4w"}, {"Location": "The record."}
+        201: answer(
+            "The record is open.", {"record_id": ID, "receipt": "7k2m-9q8x-1c5r-6t4w"}, {"Location": "The record."}
         ),
-        **_refusals(
-            *_EVERYWHERE,
+        **refusals(
+            *EVERYWHERE,
             problems.KEY_MISSING,
             problems.LENGTH_UNREADABLE,
             problems.BODY_TOO_SLOW,
@@ -226,7 +153,7 @@ OPEN: Final[dict[str, Any]] = _PLAIN | {
         ),
     },
     "openapi_extra": {
-        "security": _SECURED,
+        "security": SECURED,
         "parameters": [_KEY],
         "requestBody": {
             "required": True,
@@ -247,20 +174,20 @@ OPEN: Final[dict[str, Any]] = _PLAIN | {
     },
 }
 
-PUT: Final[dict[str, Any]] = _PLAIN | {
+PUT: Final[dict[str, Any]] = PLAIN | {
     "operation_id": "put_document",
     "summary": "File a document",
     "description": "For the center that opened the record. The raw bytes are the body. The type is told by the first "
     "bytes; a Content-Type, where one is sent, must agree. Sending the same bytes again is answered 200.",
     "status_code": 201,
     "responses": {
-        200: _answer(
+        200: answer(
             "The same bytes were there under this name already.",
-            {"document_id": _ID, "media_type": "image/jpeg", "size": 410536},
+            {"document_id": ID, "media_type": "image/jpeg", "size": 410536},
         ),
-        201: _answer("The document is in the vault.", {"document_id": _ID, "media_type": "image/jpeg", "size": 410536}),
-        **_refusals(
-            *_EVERYWHERE,
+        201: answer("The document is in the vault.", {"document_id": ID, "media_type": "image/jpeg", "size": 410536}),
+        **refusals(
+            *EVERYWHERE,
             problems.LENGTH_UNREADABLE,
             NotFoundError,
             problems.BODY_TOO_SLOW,
@@ -278,7 +205,7 @@ PUT: Final[dict[str, Any]] = _PLAIN | {
         ),
     },
     "openapi_extra": {
-        "security": _SECURED,
+        "security": SECURED,
         "parameters": [_RECORD, _NAME],
         "requestBody": {
             "required": True,
@@ -297,29 +224,40 @@ PUT: Final[dict[str, Any]] = _PLAIN | {
     },
 }
 
-COMPLETE: Final[dict[str, Any]] = _PLAIN | {
+COMPLETE: Final[dict[str, Any]] = PLAIN | {
     "operation_id": "complete_record",
     "summary": "Complete a record",
     "description": "For the center that opened it. The retention clock starts. Safe to repeat: the first time counts.",
     "responses": {
-        200: _answer(
+        200: answer(
             "The record is complete.",
-            {"record_id": _ID, "completed_at": "2026-01-05T15:02:11+00:00", "due_on": "2028-01-06", "documents": 2},
+            {"record_id": ID, "completed_at": "2026-01-05T15:02:11+00:00", "due_on": "2028-01-06", "documents": 2},
         ),
-        **_refusals(*_EVERYWHERE, NotFoundError, RecordIncompleteError, DestroyedError, CatalogueFullError),
+        **refusals(*EVERYWHERE, NotFoundError, RecordIncompleteError, DestroyedError, CatalogueFullError),
     },
-    "openapi_extra": {"security": _SECURED, "parameters": [_RECORD]},
+    "openapi_extra": {"security": SECURED, "parameters": [_RECORD]},
 }
 
-VIEW: Final[dict[str, Any]] = _PLAIN | {
+DECIDED: Final[dict[str, Any]] = PLAIN | {
+    "operation_id": "decide_record",
+    "summary": "Tell that an application was decided",
+    "description": "For the center that opened it, where nothing is kept: the record is due at once. Safe to repeat.",
+    "responses": {
+        200: answer("The record is due.", {"record_id": ID, "due_on": "2026-01-05"}),
+        **refusals(*EVERYWHERE, NotFoundError, RecordIncompleteError, RecordsAreKeptError, DestroyedError),
+    },
+    "openapi_extra": {"security": SECURED, "parameters": [_RECORD]},
+}
+
+VIEW: Final[dict[str, Any]] = PLAIN | {
     "operation_id": "read_record",
     "summary": "Look at a record",
     "description": "For reviewers. The reading and its purpose are on record before anything is opened.",
     "responses": {
-        200: _answer(
+        200: answer(
             "The record's sheet and the list of its documents.",
             {
-                "record_id": _ID,
+                "record_id": ID,
                 "state": "retained",
                 "applicant": {"family_name": "Vexley", "given_name": "Ottoline"},
                 "opened_at": "2026-01-05T15:00:40+00:00",
@@ -328,12 +266,14 @@ VIEW: Final[dict[str, Any]] = _PLAIN | {
                 "documents": [{"name": "passport.jpg", "media_type": "image/jpeg", "size": 410536}],
             },
         ),
-        **_refusals(*_EVERYWHERE, PurposeError, NotFoundError, DestroyedError, CatalogueFullError, DamagedError),
+        **refusals(
+            *EVERYWHERE, PurposeError, NotFoundError, DestroyedError, SealedOffError, CatalogueFullError, DamagedError
+        ),
     },
-    "openapi_extra": {"security": _SECURED, "parameters": [_RECORD, _PURPOSE]},
+    "openapi_extra": {"security": SECURED, "parameters": [_RECORD, _PURPOSE]},
 }
 
-GET: Final[dict[str, Any]] = _PLAIN | {
+GET: Final[dict[str, Any]] = PLAIN | {
     "operation_id": "read_document",
     "summary": "Read a document",
     "description": "For reviewers. The reading and its purpose are on record before the first byte leaves. An answer "
@@ -352,37 +292,9 @@ GET: Final[dict[str, Any]] = _PLAIN | {
                 }
             },
         },
-        **_refusals(*_EVERYWHERE, PurposeError, NotFoundError, DestroyedError, CatalogueFullError, DamagedError),
-    },
-    "openapi_extra": {"security": _SECURED, "parameters": [_RECORD, _NAME, _PURPOSE]},
-}
-
-HEALTH: Final[dict[str, Any]] = _PLAIN | {
-    "operation_id": "healthz",
-    "summary": "Whether the process lives",
-    "responses": {200: _answer("It does.", {"status": "ok"})},
-}
-
-_CHECKS: Final = {"lease": "ok", "catalogue": "ok", "bucket": "ok"}
-READY: Final[dict[str, Any]] = _PLAIN | {
-    "operation_id": "readyz",
-    "summary": "Whether it can serve",
-    "description": "Looks at the lease, the catalogue and the bucket, once a second at most.",
-    "responses": {
-        200: _answer("All is well.", {"status": "ok", "checks": _CHECKS}),
-        503: _answer(
-            "Something is not.", {"status": "not ready", "checks": _CHECKS | {"bucket": "ObjectStoreUnavailable"}}
+        **refusals(
+            *EVERYWHERE, PurposeError, NotFoundError, DestroyedError, SealedOffError, CatalogueFullError, DamagedError
         ),
     },
-}
-
-METRICS: Final[dict[str, Any]] = _PLAIN | {
-    "operation_id": "metrics",
-    "summary": "Counters, for Prometheus",
-    "responses": {
-        200: {
-            "description": "Prometheus' text format.",
-            "content": {"text/plain": {"schema": {"type": "string"}, "example": "shredvault_uploads_in_flight 0.0"}},
-        }
-    },
+    "openapi_extra": {"security": SECURED, "parameters": [_RECORD, _NAME, _PURPOSE]},
 }

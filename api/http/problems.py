@@ -27,12 +27,17 @@ from vault.errors import (
     DocumentTooLargeError,
     DocumentTruncatedError,
     EmptyDocumentError,
+    HoldRefusedError,
     IdempotencyConflictError,
     MasterGoneError,
     NotFoundError,
+    OrderRefusedError,
     RecordClosedError,
     RecordIncompleteError,
+    RecordsAreKeptError,
     SealBrokenError,
+    SealedOffError,
+    SignaturesUnavailableError,
     TooManyDocumentsError,
     UnsupportedTypeError,
 )
@@ -117,6 +122,12 @@ LEAVING: Final = Kind(
     "A destruction has replaced the keys, and every process that held old ones ends.",
     retry_after_s=_SOON_S,
 )
+NUMBERS_NEEDED: Final = Kind(
+    "ledger-numbers",
+    422,
+    "Numbers are needed",
+    "Entries are numbered from 1, sizes are numbers of entries, and each is given once, in decimal digits.",
+)
 OVERLOADED: Final = Kind(
     "overloaded", 503, "Too much at once", "Too many requests are under way.", retry_after_s=_SOON_S
 )
@@ -151,6 +162,11 @@ PROBLEMS: Final[Mapping[type[Exception], Kind]] = {
         "Say why you read, in the header `Purpose`, with a word of the list `purposes`.",
         members={"purposes": list(Purpose)},
     ),
+    HoldRefusedError: Kind("hold", 422, "The hold cannot be like that"),
+    OrderRefusedError: Kind("order-refused", 422, "The order is refused"),
+    SignaturesUnavailableError: Kind(
+        "signatures", 503, "Signatures cannot be verified now", "ssh-keygen does not run on this machine.", _LATER_S
+    ),
     NotFoundError: Kind("not-found", 404, "Not found"),
     DestroyedError: Kind(
         "destroyed",
@@ -158,8 +174,10 @@ PROBLEMS: Final[Mapping[type[Exception], Kind]] = {
         "This record was destroyed",
         "Nobody can read it or add to it any more. `destruction_id` names the destruction.",
     ),
+    SealedOffError: Kind("sealed-off", 423, "This record is sealed off"),
     IdempotencyConflictError: Kind("idempotency-conflict", 409, "The Idempotency-Key was used for another request"),
     RecordClosedError: Kind("record-complete", 409, "The record is complete"),
+    RecordsAreKeptError: Kind("records-kept", 409, "Records are kept here"),
     RecordIncompleteError: Kind("record-without-document", 409, "The record has no document"),
     TooManyDocumentsError: Kind("too-many-documents", 409, "The record has too many documents"),
     DocumentConflictError: Kind("document-conflict", 409, "Another document has this name"),

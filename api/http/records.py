@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from vault.access import Caller, Role
+from vault.deciding import decide_record
 from vault.filing import complete_record, open_record
 from vault.retrieval import read_record
 
@@ -17,10 +18,10 @@ from .applicants import parse_open_record
 from .bodies import small_body
 from .desk import Desk
 from .edge import facts_of
-from .openapi import COMPLETE, OPEN, VIEW
+from .openapi import COMPLETE, DECIDED, OPEN, VIEW
 from .problems import JSON_NEEDED, KEY_MISSING, RefusedError
 
-__all__ = ["record_routes"]
+__all__ = ["json_response", "record_routes"]
 
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[47][0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}")
 
@@ -46,7 +47,7 @@ def record_routes(desk: Desk) -> APIRouter:
         headers = {"Location": f"/v1/records/{opened.record_id}"}
         if opened.repeated:
             headers["Idempotent-Replayed"] = "true"
-        return _json(
+        return json_response(
             {"record_id": opened.record_id, "receipt": opened.receipt}, 200 if opened.repeated else 201, headers
         )
 
@@ -55,7 +56,7 @@ def record_routes(desk: Desk) -> APIRouter:
         record_id = str(request.path_params["record_id"])
         facts_of(request.scope).concerns(record_id)
         done = await desk.serve(request, lambda caller: complete_record(desk.vault, caller, record_id))
-        return _json(
+        return json_response(
             {
                 "record_id": done.record_id,
                 "completed_at": done.completed_at.isoformat(),
@@ -63,6 +64,13 @@ def record_routes(desk: Desk) -> APIRouter:
                 "documents": done.documents,
             }
         )
+
+    @routes.post("/v1/records/{record_id}/decided", **DECIDED)  # noqa: FAST003  # from the scope: see `openapi`
+    async def decide_one(request: Request) -> Response:
+        record_id = str(request.path_params["record_id"])
+        facts_of(request.scope).concerns(record_id)
+        decided = await desk.serve(request, lambda caller: decide_record(desk.vault, caller, record_id))
+        return json_response({"record_id": decided.record_id, "due_on": decided.due_on.isoformat()})
 
     @routes.get("/v1/records/{record_id}", **VIEW)  # noqa: FAST003  # from the scope: see `openapi`
     async def view_one(request: Request) -> Response:
@@ -86,12 +94,13 @@ def record_routes(desk: Desk) -> APIRouter:
 
         answer = await desk.serve(request, view)
         desk.metrics.reads.labels("record").inc()
-        return _json(answer)
+        return json_response(answer)
 
     return routes
 
 
-def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_response(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer of JSON."""
     return Response(json.dumps(content, ensure_ascii=False).encode(), status, headers, "application/json")
 
 

@@ -25,6 +25,8 @@ from vault.fences import Node
 from vault.hardening import die_with_parent, harden
 from vault.home import open_vault
 from vault.objects import ObjectStoreError
+from vault.sunset.latching import tick
+from vault.timekeeping import TimeWatch
 
 from .logs import Log, make_log, routed
 from .server import LEAVE_S, Serving, return_memory
@@ -82,7 +84,11 @@ def main(home: Path, endpoint: str, listener: int, pulse: Pulse, log: Log) -> No
         for server in serving:
             server.leave(condemned)
 
-    with open_vault(home, endpoint=endpoint or None) as vault, Node(vault, on_new_epoch=leave) as node:
+    with (
+        open_vault(home, endpoint=endpoint or None) as vault,
+        Node(vault, on_new_epoch=leave) as node,
+        TimeWatch(lambda: tick(vault)),
+    ):
         pulse.start(node)
         server = Serving(vault, node, None, log)
         serving.append(server)

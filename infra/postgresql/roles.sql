@@ -1,9 +1,9 @@
 -- Two roles on the catalogue, each with what its process does and no more. Run by the owner of the tables, after every
 -- migration:  psql --set ON_ERROR_STOP=1 --single-transaction --file infra/postgresql/roles.sql DATABASE
 --
---   shredvault_api        files, reads, holds, grants access; condemns nothing and releases no hold.
---   shredvault_destroyer  condemns, switches trees, releases holds, reclaims. It has every key, so it gets no sealed
---                         sheet and no slip, and it can make nobody a reviewer.
+--   shredvault_api        files, reads, holds, takes orders in, grants access; condemns nothing and releases no hold.
+--   shredvault_destroyer  condemns, switches trees, drafts and uses orders, adopts policies, releases holds, reclaims.
+--                         It has every key, so it gets no sealed sheet and no slip, and it can make nobody a reviewer.
 --
 -- What remains: the owner of the tables can do everything; no process of the vault is the owner. What grants cannot
 -- say (a held record is not condemned, a tree never goes back) the triggers of the schema say, to both roles.
@@ -27,9 +27,14 @@ GRANT USAGE ON SCHEMA public TO shredvault_api, shredvault_destroyer;
 
 -- Both: looking, their lease, the journal (append-only), and the growth of trees under a living master.
 GRANT SELECT ON alembic_version, vaults, policies, masters, trees, roots, sealed_pages, tree_pages, cohorts, holds,
-    hold_records, destructions, destruction_lists, locked_objects, journal, nodes TO shredvault_api, shredvault_destroyer;
+    hold_records, hold_scopes, record_holds, destructions, destruction_lists, orders, lists, list_slots, locked_objects,
+    journal, ledger_nodes, certificates, nodes, time_marks, sunsets
+    TO shredvault_api, shredvault_destroyer;
+-- The clocks are watched and deadlines latch wherever the vault runs; an order decides which way.
+GRANT INSERT, UPDATE ON time_marks, sunsets TO shredvault_api, shredvault_destroyer;
+GRANT UPDATE (used_at, used_by) ON orders TO shredvault_api, shredvault_destroyer;
 GRANT INSERT, UPDATE, DELETE ON nodes TO shredvault_api, shredvault_destroyer;
-GRANT INSERT ON journal, roots, sealed_pages TO shredvault_api, shredvault_destroyer;
+GRANT INSERT ON journal, ledger_nodes, roots, sealed_pages TO shredvault_api, shredvault_destroyer;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO shredvault_api, shredvault_destroyer;
 GRANT UPDATE (published, published_digest) ON vaults TO shredvault_api, shredvault_destroyer;
 GRANT UPDATE (version, next_version) ON trees TO shredvault_api, shredvault_destroyer;
@@ -42,8 +47,13 @@ GRANT SELECT ON records, documents, record_states, reads, access_tokens TO shred
 GRANT INSERT (id, due_on, opened_at), UPDATE (next_slot) ON cohorts TO shredvault_api;
 GRANT INSERT (id, cohort_id, slot, policy_version, opened_at, opened_by, idempotency_hash, body_tag, receipt_hash,
     sheet), UPDATE (completed_at, due_on) ON records TO shredvault_api;
-GRANT INSERT ON documents, reads, hold_records TO shredvault_api;
-GRANT INSERT (id, docket, placed_at) ON holds TO shredvault_api;
+GRANT INSERT ON documents, reads, hold_records, hold_scopes TO shredvault_api;
+-- A hold is placed, widened and extended; no column by which one ends is among these.
+GRANT INSERT (id, kind, authority, docket, reason, sealed, ordered_at, served_at, effective_at, entered_at, review_on,
+    ends_on, tail_days, tail_reason, placer), UPDATE (review_on, ends_on) ON holds TO shredvault_api;
+-- Orders are handed in over HTTP too; they give authority only by their signatures.
+GRANT INSERT (id, action, body, approvals, policy_version, accepted_at, effective_at, expires_at) ON orders
+    TO shredvault_api;
 GRANT INSERT (id, role, label, secret_hash, created_at), UPDATE (revoked_at) ON access_tokens TO shredvault_api;
 
 -- The destroyer: all columns of records and documents but the sealed ones.
@@ -58,7 +68,10 @@ GRANT UPDATE (closed_at, condemned_by) ON cohorts TO shredvault_destroyer;
 -- The rest of a record's columns is emptied when it is reclaimed, which the triggers allow of destroyed ones only.
 GRANT UPDATE (spared, condemned_by, reclaimed, opened_by, idempotency_hash, body_tag, receipt_hash, sheet, due_on)
     ON records TO shredvault_destroyer;
-GRANT UPDATE (released_at) ON holds TO shredvault_destroyer;
+GRANT UPDATE (ends_at, ending_order, ended_at) ON hold_records, hold_scopes TO shredvault_destroyer;
+GRANT UPDATE (released_at, review_on, ends_on) ON holds TO shredvault_destroyer;
 GRANT INSERT, UPDATE ON destructions TO shredvault_destroyer;
-GRANT INSERT ON destruction_lists TO shredvault_destroyer;
+GRANT INSERT ON destruction_lists, lists, list_slots, policies, certificates TO shredvault_destroyer;
+GRANT INSERT (id, action, body, approvals, policy_version, accepted_at, effective_at, expires_at),
+    UPDATE (used_at, used_by, void_reason) ON orders TO shredvault_destroyer;
 GRANT INSERT, UPDATE, DELETE ON locked_objects TO shredvault_destroyer;

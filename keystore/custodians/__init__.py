@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from .contract import Assurance, Custodian, MasterState
 from .file import FileCustodian
-from .registry import open_custodian
+from .registry import Ask, open_custodian
 
-__all__ = ["Assurance", "Custodian", "FileCustodian", "MasterState", "open_custodian"]
+__all__ = ["Ask", "Assurance", "Custodian", "FileCustodian", "MasterState", "open_custodian"]

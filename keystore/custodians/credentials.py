@@ -28,11 +28,15 @@ class Credential:
     made anew; it is a `str`, which CPython cannot wipe.
     """
 
-    __slots__ = ("_ask", "_asked", "_file", "_variables", "_what")
+    __slots__ = ("_ask", "_asked", "_file", "_of", "_variables", "_what")
 
-    def __init__(self, what: str, *, file: Path | None, variables: tuple[str, ...], ask: Ask | None) -> None:
-        """Look for `what` (for messages: "PIN of the HSM") in `file` alone, or where there is none in the others."""
+    def __init__(self, what: str, of: str, *, file: Path | None, variables: tuple[str, ...], ask: Ask | None) -> None:
+        """Look for `what` (for messages: "PIN of the HSM") in `file` alone, or where there is none in the others.
+
+        `of`: the custodian's URI, for the question: there may be several that want a PIN.
+        """
         self._what = what
+        self._of = of
         self._file = file
         self._variables = variables
         self._ask = ask
@@ -53,7 +57,7 @@ class Credential:
             if value := os.environ.get(variable):
                 return value
         if self._ask is not None and not self._asked:
-            self._asked = self._ask(f"The {self._what}: ")
+            self._asked = self._ask(f"The {self._what} for {self._of}: ")
         if self._asked:
             return self._asked
         message = (

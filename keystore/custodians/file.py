@@ -7,6 +7,7 @@ copy-on-write file systems it proves nothing.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import re
@@ -88,7 +89,7 @@ class FileCustodian:
         """See `Custodian.create`."""
         path = self._path(name)
         # Written under another name first: a crash leaves either no master or a whole one. A name of its own,
-        # so that two creators of one master never write, link or remove each other's file.
+        # so that two creators of one master never write, rename or remove each other's file.
         partial = self._folder / f"{name}.{secrets.token_hex(8)}{_PARTIAL}"
         with _translated(path), Key.generate() as key:
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -98,11 +99,13 @@ class FileCustodian:
                         message = f"The master {name} could not be written whole."
                         raise CustodianError(message)
                     os.fsync(descriptor)
-                # A link, unlike a rename, never replaces: of two creators of one name, one fails.
-                os.link(partial, path)
-            except FileExistsError as exists:
-                message = f"A master named {name} exists already."
-                raise MasterExistsError(message) from exists
+                # A rename replaces what is there, so creators take turns: of two of one name, one fails. A link
+                # would not replace, but gives the master two names for a moment, for which readers must refuse it.
+                with _locked(self._folder):
+                    if os.path.lexists(path):
+                        message = f"A master named {name} exists already."
+                        raise MasterExistsError(message)
+                    partial.rename(path)
             finally:
                 partial.unlink(missing_ok=True)
             try:
@@ -208,8 +211,22 @@ def _translated(path: Path) -> Iterator[None]:
 
 
 def _sync_folder(folder: Path) -> None:
+    with _opened(folder) as descriptor:
+        os.fsync(descriptor)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Be the only one in the block, among all threads and processes; the lock ends with its holder."""
+    with _opened(folder) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)

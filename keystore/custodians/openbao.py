@@ -71,7 +71,7 @@ class OpenBaoCustodian:
             CustodianError: the URI is wrong, or the token is missing.
         """
         parsed = parse(uri)
-        token = Credential("OpenBao token", file=parsed.token_file, variables=_TOKEN_VARIABLES, ask=ask)
+        token = Credential("OpenBao token", uri, file=parsed.token_file, variables=_TOKEN_VARIABLES, ask=ask)
         token.read()
         return cls(parsed, token)
 

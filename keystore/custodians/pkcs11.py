@@ -98,7 +98,7 @@ class Pkcs11Custodian:
             CustodianError: the URI is wrong, not exactly one token matches, or the PIN is missing or refused.
         """
         parsed = parse(uri)
-        pin = Credential("PIN of the PKCS#11 token", file=parsed.pin_file, variables=(_PIN_VARIABLE,), ask=ask)
+        pin = Credential("PIN of the PKCS#11 token", uri, file=parsed.pin_file, variables=(_PIN_VARIABLE,), ask=ask)
         return cls(uri, Pkcs11Token(parsed, pin))
 
     @property

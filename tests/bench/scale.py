@@ -16,12 +16,13 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from keystore import COHORT_SLOTS, Tree, TreeChange
+from tests.people import founded_by
+from tests.people import frozen as frozen_with_authority
 from vault.catalogue import keys
 from vault.catalogue.schema import cohorts, records
 from vault.clock import SimulatedClock
 from vault.context import Vault
 from vault.destruction import carry_out
-from vault.frozen_lists import freeze
 from vault.home import EMBEDDED, Founding, found_vault, open_vault
 from vault.ids import new_id
 from vault.keyring import grow
@@ -61,15 +62,17 @@ class Timing:
 
 def founding_in(folder: Path) -> Founding:
     """A vault with the embedded object store and the file custodian."""
-    return Founding(
-        home=folder / "home",
-        objects=EMBEDDED,
-        objects_folder=folder / "objects",
-        bucket="shredvault",
-        region="us-east-1",
-        custodian=f"file:{folder}/keys",
-        time_zone="America/New_York",
-        retention_months=24,
+    return founded_by(
+        Founding(
+            home=folder / "home",
+            objects=EMBEDDED,
+            objects_folder=folder / "objects",
+            bucket="shredvault",
+            region="us-east-1",
+            custodian=f"file:{folder}/keys",
+            time_zone="America/New_York",
+            retention_months=24,
+        )
     )
 
 
@@ -140,7 +143,7 @@ def destroy_timed(vault: Vault, cause: Cause) -> Timing:
     """Freeze and carry out, with the time of each part."""
     written = _bytes_written()
     begun = time.perf_counter()
-    destruction_id = freeze(vault, cause, "benchmark")
+    destruction_id = frozen_with_authority(vault, cause)
     frozen = time.perf_counter()
     marks: dict[str, float] = {}
     done = carry_out(vault, destruction_id, lambda step: marks.__setitem__(step, time.perf_counter()))

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 
 from tests.cli.forked import REPOSITORY, Forker
+from tests.people import TERMS, submitted, written_policy
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, seaweedfs
 from tests.services.postgresql import Server, postgresql
 from vault import access, filing, uploads
 from vault.clock import SimulatedClock
 from vault.context import Vault
 from vault.home import open_vault
+from vault.orders.drafting import draft_scrub
 
 __all__ = ["postgresql", "seaweedfs"]
 
@@ -80,6 +82,11 @@ class Operator:
             center = access.authenticate(vault, access.create_token(vault, access.Role.CENTER, "center"))
             return [_file_one(vault, center) for _ in range(count)]
 
+    def order_scrub(self) -> str:
+        """The id of an order to destroy whatever is not held now, signed and accepted."""
+        with open_vault(self.home) as vault:
+            return submitted(vault, draft_scrub(vault, TERMS).order).id
+
     def states(self) -> dict[str, int]:
         found: dict[str, int] = self.run("status", "--json").data["records"]
         return found
@@ -108,7 +115,8 @@ def forker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forker]:
     forking.close()
 
 
-def _environment(folder: Path, compiled: Path, **settings: str) -> dict[str, str]:
+def environment_for(folder: Path, compiled: Path, **settings: str) -> dict[str, str]:
+    """Of somebody whose folder this is, and of whom nothing else is known."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SHREDVAULT_")}
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
     own = {"HOME": str(folder), "SHREDVAULT_HOME": str(folder / "home"), "PYTHONPYCACHEPREFIX": str(compiled)}
@@ -118,7 +126,7 @@ def _environment(folder: Path, compiled: Path, **settings: str) -> dict[str, str
 @pytest.fixture
 def newcomer(tmp_path: Path, compiled: Path, forker: Forker) -> Operator:
     """Somebody without a vault yet; theirs will have an embedded object store."""
-    return Operator(tmp_path, _environment(tmp_path, compiled), forker)
+    return Operator(tmp_path, environment_for(tmp_path, compiled), forker)
 
 
 @pytest.fixture
@@ -130,13 +138,13 @@ def stranger(tmp_path: Path, seaweedfs: str, compiled: Path, forker: Forker) -> 
         "SHREDVAULT_S3_ACCESS_KEY": ACCESS_KEY,
         "SHREDVAULT_S3_SECRET_KEY": SECRET_KEY.get_secret_value(),
     }
-    return Operator(tmp_path, _environment(tmp_path, compiled, **settings), forker)
+    return Operator(tmp_path, environment_for(tmp_path, compiled, **settings), forker)
 
 
 @pytest.fixture
 def operator(stranger: Operator) -> Operator:
     """Somebody with a vault."""
-    assert stranger.run("init").code == 0
+    assert stranger.run("init", *written_policy(stranger.folder)).code == 0
     return stranger
 
 

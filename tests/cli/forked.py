@@ -18,12 +18,18 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 class Forker:
     """Runs commands; each is a process of its own, with files for its three streams."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
+        """Streams of the commands go through `folder`; `environment` is that of the one process, else our own."""
         self._folder = folder
         command = [sys.executable, "-W", "error", "-m", "tests.cli.forked"]
         self._process = subprocess.Popen(
-            command, cwd=REPOSITORY, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command, cwd=REPOSITORY, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
+
+    @property
+    def pid(self) -> int:
+        """The process that forks."""
+        return self._process.pid
 
     def run(self, words: list[str], environment: dict[str, str], typed: str) -> tuple[int, str, str]:
         """The exit code and what was printed on standard output and standard error."""

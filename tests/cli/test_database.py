@@ -4,15 +4,17 @@ import json
 import secrets
 
 from tests.cli.conftest import Operator
+from tests.people import written_policy
 
 
 def test_a_vault_on_postgresql_is_founded_filled_and_swept(stranger: Operator, database: str) -> None:
-    assert stranger.run("init", "--database", database).code == 0
-    assert stranger.run("init", "--database", database).code == 0
+    words = ("init", "--database", database, *written_policy(stranger.folder))
+    assert stranger.run(*words).code == 0
+    assert stranger.run(*words).code == 0
     assert not (stranger.home / "catalogue.db").exists()
     assert json.loads((stranger.home / "vault.json").read_text())["database"] == database
     dead, held = stranger.file(2)
-    assert stranger.run("hold", "place", held, "--docket", "24-CV-1").code == 0
+    assert stranger.run("hold", "place", held, "--kind", "audit", "--authority", "A", "--docket", "24-CV-1").code == 0
     assert stranger.run("sweep").code == 0
     assert stranger.states() == {"destroyed": 1, "retained": 1}
     assert stranger.run("recover").code == 0

@@ -1,30 +1,19 @@
 import json
-import os
-import pty
-import select
-import signal
-import subprocess
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Operator
-from tests.cli.forked import REPOSITORY
+from tests.cli.terminal import INTERRUPT, at_a_terminal
 from vault import destruction
-from vault.frozen_lists import freeze
+from vault.frozen_lists import freeze_sweep
 from vault.home import open_vault
-from vault.retention import Cause
 
 RECORD_KEYS = {
     "format", "id", "kind", "authority", "list_root", "counts", "times", "reclaim", "masters", "observed",
     "cannot_prove", "path",
 }  # fmt: skip
-
-
-INTERRUPT = "\x03"
-PATIENCE_S = 60
 
 
 class PowerCutError(Exception):
@@ -39,39 +28,10 @@ def cut_off(operator: Operator, at: str) -> str:
             raise PowerCutError
 
     with open_vault(operator.home) as vault:
-        frozen = freeze(vault, Cause.SWEEP, "test")
+        frozen = freeze_sweep(vault)
         with pytest.raises(PowerCutError):
             destruction.carry_out(vault, frozen, progress)
     return frozen
-
-
-def at_a_terminal(operator: Operator, typed: str, *words: str) -> tuple[int, str]:
-    """Run a command whose three streams are a terminal, and type."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        operator.command(*words), cwd=REPOSITORY, env=operator.environment, stdin=theirs, stdout=theirs, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        with suppress(OSError):  # the terminal is gone when the command has ended
-            while True:
-                ready, _, _ = select.select([ours], [], [], PATIENCE_S)
-                if not ready:
-                    process.kill()
-                    pytest.fail(f"the command says no more: {shown.decode()}")
-                piece = os.read(ours, 4096)
-                if not piece:
-                    break
-                shown += piece
-                if b"> " in shown and typed:
-                    if typed == INTERRUPT:
-                        process.send_signal(signal.SIGINT)
-                    else:
-                        os.write(ours, typed.encode())
-                    typed = ""
-        code = process.wait()
-    os.close(ours)
-    return code, shown.decode()
 
 
 def test_a_sweep_takes_what_is_due_and_writes_down_what_was_observed(operator: Operator) -> None:
@@ -82,7 +42,7 @@ def test_a_sweep_takes_what_is_due_and_writes_down_what_was_observed(operator: O
 
     assert swept.code == 0
     assert set(swept.data) == RECORD_KEYS | {"seconds"}
-    assert swept.data["authority"] == "standing policy version 1"
+    assert swept.data["authority"].startswith("standing policy version 1, approved by ada.head, ")
     assert swept.data["counts"]["records_destroyed"] == 2
     assert swept.data["times"]["reclaimed"]
     written = json.loads(Path(swept.data["path"]).read_text())
@@ -102,7 +62,7 @@ def test_a_sweep_takes_what_is_due_and_writes_down_what_was_observed(operator: O
 def test_a_dry_run_tells_and_changes_nothing(operator: Operator, cause: str) -> None:
     due = operator.file(2)
     operator.file(1, ago=timedelta(days=1))
-    operator.run("hold", "place", due[0], "--docket", "1")
+    operator.run("hold", "place", due[0], "--kind", "audit", "--authority", "A", "--docket", "1")
     before = operator.run("status", "--json").data
 
     told = operator.run(cause, "--dry-run", "--json")
@@ -116,7 +76,7 @@ def test_a_dry_run_tells_and_changes_nothing(operator: Operator, cause: str) -> 
                 "dies": 1,
                 "lives": 2,
                 "would_die": {"due": 1},
-                "would_live": {"held": 1, "not due": 1},
+                "would_live": {"held": 1, "not eligible": 1},
             },
             "scrub": {"cause": "scrub", "dies": 2, "lives": 1, "would_die": {"ordered": 2}, "would_live": {"held": 1}},
         }[cause]
@@ -157,11 +117,14 @@ def test_what_object_lock_keeps_is_shown_and_alarms_nobody(operator: Operator) -
 
 def test_a_scrub_without_a_terminal_needs_yes(operator: Operator) -> None:
     operator.file(2)
-    refused = operator.run("scrub", typed="destroy 2 records\n")
+    refused = operator.run("scrub", operator.order_scrub(), typed="destroy 2 records\n")
     assert refused.code == 8
     assert "Nothing was destroyed" in refused.err
     assert operator.states() == {"retained": 2}
-    assert operator.run("scrub", "--yes", "--no-reclaim", "--json").data["times"]["reclaimed"] is None
+    assert (
+        operator.run("scrub", operator.order_scrub(), "--yes", "--no-reclaim", "--json").data["times"]["reclaimed"]
+        is None
+    )
     assert operator.states() == {"destroyed": 2}
     assert operator.run("status", "--check").code == 11
     assert operator.run("recover", "--json").data["reclaimed_records"] == 2
@@ -170,18 +133,19 @@ def test_a_scrub_without_a_terminal_needs_yes(operator: Operator) -> None:
 
 def test_a_scrub_at_a_terminal_needs_the_exact_phrase(operator: Operator) -> None:
     operator.file(2)
+    order = operator.order_scrub()
     for wrong in ("destroy 3 records\n", "\x04"):
-        code, shown = at_a_terminal(operator, wrong, "scrub")
+        code, shown = at_a_terminal(operator, wrong, "scrub", order)
         assert code == 8, shown
         assert "Nothing was destroyed" in shown
-    code, _ = at_a_terminal(operator, INTERRUPT, "scrub")
+    code, _ = at_a_terminal(operator, INTERRUPT, "scrub", order)
     assert code == 130
     assert operator.states() == {"retained": 2}
 
-    code, shown = at_a_terminal(operator, "destroy 2 records\n", "scrub")
+    code, shown = at_a_terminal(operator, "destroy 2 records\n", "scrub", order)
 
     assert code == 0, shown
-    assert "typed confirmation at the command line" in shown
+    assert f"order {order}, approved by" in shown
     assert operator.states() == {"destroyed": 2}
 
 
@@ -217,11 +181,13 @@ def test_a_destruction_cut_off_late_is_finished(operator: Operator) -> None:
 
 def test_status_tells_what_is_overdue(operator: Operator) -> None:
     held, _ = operator.file(2)
-    operator.run("hold", "place", held, "--docket", "1")
+    operator.run("hold", "place", held, "--kind", "audit", "--authority", "A", "--docket", "1")
     seen = operator.run("status", "--check", "--json")
     assert seen.code == 11
     assert (seen.data["to_sweep"], seen.data["held"], seen.data["records"]) == (1, 1, {"retained": 2})
-    assert len(seen.data["attention"]) == 1
+    # Three years old: past the end of its quarter, and past the last day that the policy leaves (P1).
+    overdue = seen.data["alarms"]["overdue"]
+    assert (overdue["past_quarter"], overdue["past_limit"], len(seen.data["attention"])) == (1, 1, 3)
     calm = operator.run("status")
     assert calm.code == 0
     assert "run `shredvault sweep`" in calm.err

@@ -25,6 +25,15 @@ def test_init_with_other_choices_is_refused(operator: Operator) -> None:
     assert operator.run("init", "--retention-months", "24").code == 0
 
 
+def test_a_vault_without_approvers_files_and_destroys_nothing(stranger: Operator) -> None:
+    assert stranger.run("init").code == 0
+    stranger.file(1)
+    refused = stranger.run("sweep")
+    assert (refused.code, "shredvault policy adopt" in refused.err) == (4, True)
+    assert stranger.states() == {"retained": 1}
+    assert "Nobody stands in it" in stranger.run("policy", "show").out
+
+
 def test_keys_inside_the_home_are_refused(stranger: Operator) -> None:
     refused = stranger.run("init", "--custodian", f"file:{stranger.home}/keys")
     assert refused.code == 4

@@ -1,8 +1,17 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from tests.cli.conftest import Operator
+from tests.vault.holding import adopt, release_order
+from vault.home import open_vault
 
 UNKNOWN = "0" * 26
+GROUND = ("--kind", "court-order", "--authority", "Supreme Court")
+CASE = (*GROUND, "--docket", "16-cv-1")
+
+
+def today() -> str:
+    return datetime.now(ZoneInfo("America/New_York")).date().isoformat()
 
 
 def test_every_id_is_answered_and_the_code_says_whether_all_are_held(operator: Operator) -> None:
@@ -10,46 +19,87 @@ def test_every_id_is_answered_and_the_code_says_whether_all_are_held(operator: O
     destruction = operator.run("sweep", "--json").data["id"]
     one, two = operator.file(2, ago=timedelta(days=1))
 
-    partly = operator.run("hold", "place", one, UNKNOWN, gone, "--docket", "16-cv-1", "--json")
+    partly = operator.run("hold", "place", one, UNKNOWN, gone, *CASE, "--json")
 
     assert partly.code == 12
-    assert partly.data["answers"] == {one: "held", UNKNOWN: "unknown", gone: f"destroyed by {destruction}"}
+    assert partly.data["answers"] == {one: "held", UNKNOWN: "unknown", gone: f"destroyed on {today()} by {destruction}"}
     listed = "# the second one\n\n" + two + "  # Queens\n"
-    added = operator.run("hold", "place", "--docket", "16-cv-1", "--file", "-", typed=listed)
+    added = operator.run("hold", "place", *CASE, "--file", "-", typed=listed)
     assert added.code == 0
     assert partly.data["hold"] in added.out
     (hold,) = operator.run("hold", "list", "--json").data
-    assert set(hold) == {"id", "docket", "placed_at", "released_at", "records"}
+    assert (hold["kind"], hold["authority"], hold["state"]) == ("court-order", "Supreme Court", "in force")
     assert (hold["docket"], hold["records"]) == ("16-cv-1", 2)
 
 
 def test_when_nothing_can_be_held_there_is_no_hold_and_all_is_answered(operator: Operator) -> None:
-    nothing = operator.run("hold", "place", UNKNOWN, "x y", "--docket", "16-cv-1")
+    nothing = operator.run("hold", "place", UNKNOWN, "x y", *CASE)
     assert nothing.code == 3
     assert nothing.out.count("unknown") == 2
     assert operator.run("hold", "list", "--all", "--json").data == []
 
 
 def test_what_cannot_be_meant_is_refused(operator: Operator) -> None:
-    assert operator.run("hold", "place", "--docket", "16-cv-1").code == 2
-    assert operator.run("hold", "place", "--docket", "16-cv-1", "--file", "/nowhere").code == 2
-    assert operator.run("hold", "place", UNKNOWN, "--docket", "People against Doe").code == 4
-    assert operator.run("hold", "release", UNKNOWN).code == 3
+    assert operator.run("hold", "place", *CASE).code == 2
+    assert operator.run("hold", "place", *CASE, "--file", "/nowhere").code == 2
+    assert operator.run("hold", "place", UNKNOWN, *GROUND, "--docket", "People against Doe").code == 4
+    assert operator.run("hold", "place", *CASE, "--program", "--filed-from", "2015-01-01").code == 4
+    assert operator.run("hold", "place", *CASE, "--program", "--review", "soon").code == 2
+    assert operator.run("hold", "place", *CASE, "--center", "Atlantis").code == 4
+    assert operator.run("hold", "release", UNKNOWN, "--order", UNKNOWN).code == 3
+    assert operator.run("hold", "list", "--all", "--json").data == []
 
 
-def test_a_hold_outlives_a_scrub_and_a_release_ends_it(operator: Operator) -> None:
-    held, other = operator.file(2)
-    hold = operator.run("hold", "place", held, "--docket", "16-cv-1", "--json").data["hold"]
+def staff(operator: Operator) -> None:
+    """Put a policy in force in which the people of these tests stand, with a key of counsel's."""
+    seal = operator.run("hold", "keygen", "--out", str(operator.folder / "counsel.key")).out.strip()
+    with open_vault(operator.home) as vault:
+        adopt(vault, counsel_seal=seal)
 
-    scrub = operator.run("scrub", "--yes", "--json")
-    assert (scrub.code, scrub.data["counts"]["records_destroyed"]) == (0, 1)
-    assert operator.states() == {"retained": 1, "destroyed": 1}
 
-    release = operator.run("hold", "release", hold, "--json")
-    assert (release.code, release.data["kind"]) == (0, "release")
-    assert operator.states() == {"retained": 1, "destroyed": 1}
+def test_a_hold_on_the_program_protects_until_an_order_of_two_people_is_carried_out(operator: Operator) -> None:
+    """H2, H3, H6: one command places it; its release takes an order; what is overdue is on the next list."""
+    staff(operator)
+    operator.file(2)
+    placed = operator.run("hold", "place", "--program", *CASE, "--json").data
+    assert (placed["protects"], placed["answers"]) == (2, {})
+    assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 0
+    assert operator.run("hold", "extend", placed["hold"], "--review", today()).code == 0
+    assert operator.run("status", "--check").code == 11
+    shown = operator.run("hold", "show", placed["hold"])
+    assert (shown.code, "the whole program" in shown.out, "review due" in shown.out) == (0, True, True)
+
+    with open_vault(operator.home) as vault:
+        order = release_order(vault, placed["hold"], {"do": "release", "tail_days": 0, "tail_reason": "settled"})
+    release = operator.run("hold", "release", placed["hold"], "--order", order.id, "--json")
+    assert (release.code, [one["kind"] for one in release.data["destructions"]]) == (0, ["release"])
+    assert operator.states() == {"retained": 2}
     assert operator.run("hold", "list", "--json").data == []
     assert len(operator.run("hold", "list", "--all", "--json").data) == 1
-    assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 1
-    assert operator.states() == {"destroyed": 2}
-    assert other not in operator.run("destruction", "list", "--json").out
+    assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 2
+
+
+def test_a_sealed_hold_is_in_no_list_but_for_whoever_has_counsels_key(operator: Operator) -> None:
+    """H11: authority, docket and reason are nowhere; the records are only not eligible."""
+    staff(operator)
+    due = operator.file(1)[0]
+    hold = operator.run("hold", "place", due, *CASE, "--sealed", "--reason", "grand jury", "--json").data["hold"]
+    assert operator.run("sweep", "--json").data["counts"] == {
+        "listed": 0,
+        "withdrawn": 0,
+        "records_destroyed": 0,
+        "held_key_copies_destroyed": 0,
+        "not_listed": {"not eligible": 1},
+    }
+    assert operator.run("hold", "list", "--json").data == []
+    assert operator.run("hold", "show", hold).code == 3
+    assert operator.run("hold", "answer", due, "--json").data["answers"] == {due: "in the vault"}
+    for words in (("status",), ("hold", "list", "--all"), ("sweep", "--dry-run")):
+        seen = operator.run(*words)
+        assert not any(told in seen.out + seen.err for told in ("16-cv-1", "Supreme", "grand jury", "1 holds", hold))
+    key = operator.folder / "counsel.key"
+    (line,) = operator.run("hold", "list", "--key", str(key), "--json").data
+    assert (line["id"], line["docket"], line["reason"]) == (hold, "16-cv-1", "grand jury")
+    assert operator.run("hold", "keygen", "--out", str(key)).code == 2
+    operator.run("hold", "keygen", "--out", str(operator.folder / "other.key"))
+    assert operator.run("hold", "list", "--key", str(operator.folder / "other.key")).code == 4

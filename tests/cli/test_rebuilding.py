@@ -1,9 +1,22 @@
 """`shredvault rebuild` and `shredvault custodian`, as an operator meets them."""
 
+import signal
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Operator
+from vault import destruction
+from vault.destruction import carry_out
+from vault.errors import CustodianUnavailableError
+from vault.frozen_lists import freeze_sweep
+from vault.home import open_vault
+from vault.ids import RecordId, new_id
+from vault.manifests import manifest_name
+from vault.processes import Process
+from vault.servings import begin_serving
 
 
 def test_a_lost_catalogue_is_rebuilt(operator: Operator) -> None:
@@ -16,18 +29,15 @@ def test_a_lost_catalogue_is_rebuilt(operator: Operator) -> None:
     assert done.data["masters_discarded"] >= 2
     status = operator.run("status", "--json")
     assert status.data["records"] == {"retained": 1}
-    assert operator.run("hold", "place", living, "--docket", "16-cv-1").code == 0
-    assert operator.run("scrub", "--yes", "--json").data["counts"]["records_destroyed"] == 0
+    assert operator.run("hold", "place", living, "--kind", "audit", "--authority", "A", "--docket", "16-cv-1").code == 0
+    assert operator.run("scrub", operator.order_scrub(), "--yes", "--json").data["counts"]["records_destroyed"] == 0
 
 
 def test_a_restored_backup_is_refused_and_then_brought_forward(operator: Operator) -> None:
     operator.file(1)
-    backup = {path.name: path.read_bytes() for path in operator.home.glob("catalogue.db*")}
+    backup = backed_up(operator)
     assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 1
-    for path in operator.home.glob("catalogue.db*"):
-        path.unlink()
-    for name, content in backup.items():
-        (operator.home / name).write_bytes(content)
+    restore(operator, backup)
     refused = operator.run("sweep")
     assert refused.code != 0
     assert "restored from a backup" in refused.err
@@ -37,6 +47,97 @@ def test_a_restored_backup_is_refused_and_then_brought_forward(operator: Operato
     assert done.data["tokens"] >= 1
     assert list(operator.home.glob("catalogue.db.before-*"))
     assert operator.run("status", "--json").data["records"].get("retained", 0) == 0
+
+
+def backed_up(operator: Operator) -> dict[str, bytes]:
+    """The catalogue as a backup has it; nobody may be writing."""
+    return {path.name: path.read_bytes() for path in operator.home.glob("catalogue.db*")}
+
+
+def restore(operator: Operator, backup: dict[str, bytes]) -> None:
+    for path in operator.home.glob("catalogue.db*"):
+        path.unlink()
+    for name, content in backup.items():
+        (operator.home / name).write_bytes(content)
+
+
+def serve_until_it_listens(operator: Operator) -> str:
+    """What `serve` says until it listens, or ends; it is ended in order then."""
+    service = operator.start("serve", "--port", "0")
+    assert service.stdout
+    said = []
+    for line in service.stdout:
+        said.append(line)
+        if "listening on" in line:
+            service.send_signal(signal.SIGTERM)
+    service.wait(40)
+    service.stdout.close()
+    return "".join(said)
+
+
+def test_serve_brings_a_restored_backup_forward_before_it_listens(operator: Operator) -> None:
+    (held,) = operator.file(1)
+    operator.file(1)
+    backup = backed_up(operator)
+    assert operator.run("hold", "place", held, "--docket", "16-cv-1").code == 0
+    assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 1
+    restore(operator, backup)
+    said = serve_until_it_listens(operator)
+    assert said.index("1 records live on, 1 of them held") < said.index("listening on")
+    assert operator.states() == {"retained": 1}
+    assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 0
+    assert "live on" not in serve_until_it_listens(operator)
+
+
+def test_serve_sees_that_a_backup_lacks_filings(operator: Operator) -> None:
+    """Taken while a service ran that was killed later: nothing but the manifests shows it."""
+    operator.file(1, ago=timedelta(days=1))
+    with open_vault(operator.home) as vault:
+        begin_serving(vault, new_id(), replace(Process.this(), started=1))
+    backup = backed_up(operator)
+    operator.file(1, ago=timedelta(hours=1))
+    restore(operator, backup)
+    refused = operator.run("sweep")
+    assert refused.code == 4
+    assert "shredvault rebuild" in refused.err
+    said = serve_until_it_listens(operator)
+    assert said.index("2 records live on") < said.index("listening on")
+    assert operator.states() == {"retained": 2}
+
+
+def test_what_would_cost_a_key_is_not_done_unasked(operator: Operator) -> None:
+    """Cut off between condemning and the end of the master, and restored: or somebody forged the ledger."""
+    operator.file(2)
+    backup = backed_up(operator)
+    with pytest.MonkeyPatch.context() as patch, open_vault(operator.home) as vault:
+        patch.setattr(destruction, "destroy_master", _refuse)
+        with pytest.raises(CustodianUnavailableError):
+            carry_out(vault, freeze_sweep(vault))
+    restore(operator, backup)
+    said = serve_until_it_listens(operator)
+    assert "2 condemned records have keys" in said
+    assert "listening" not in said
+    assert backed_up(operator).keys() >= {"catalogue.db"}
+    done = operator.run("rebuild", "--json")
+    assert (done.code, done.data["condemned"]) == (0, 2)
+
+
+def test_a_record_whose_manifest_somebody_hid_is_not_given_up_unasked(operator: Operator) -> None:
+    (hidden,) = operator.file(1, ago=timedelta(days=1))
+    backup = backed_up(operator)
+    assert operator.run("access", "create", "--role", "center", "--label", "a", "--json").code == 0
+    (token,) = [line["id"] for line in operator.run("access", "list", "--json").data if line["label"] == "a"]
+    assert operator.run("access", "revoke", token).code == 0
+    with open_vault(operator.home) as vault:
+        vault.bucket.delete_every_version([manifest_name(RecordId(hidden))])
+    restore(operator, backup)
+    said = serve_until_it_listens(operator)
+    assert "1 records of this catalogue are missing" in said
+    assert "listening" not in said
+
+
+def _refuse(*_: object) -> None:
+    raise CustodianUnavailableError
 
 
 def test_the_vault_moves_to_another_custodian(operator: Operator, tmp_path: Path) -> None:
@@ -52,4 +153,4 @@ def test_the_vault_moves_to_another_custodian(operator: Operator, tmp_path: Path
     again = operator.run("custodian", "move", there)
     assert (again.code, "already" in again.out) == (0, True)
     assert operator.run("custodian", "renew").code == 0
-    assert operator.run("scrub", "--yes", "--json").data["counts"]["records_destroyed"] == 1
+    assert operator.run("scrub", operator.order_scrub(), "--yes", "--json").data["counts"]["records_destroyed"] == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 
 from tests.cli.conftest import SCAN, Operator
+from tests.people import written_policy
 
 Running = Callable[..., subprocess.Popen[str]]
 
@@ -37,7 +38,7 @@ def children(folder: Path) -> list[str]:
 
 
 def test_one_service_for_each_vault_and_everything_else_works_meanwhile(newcomer: Operator, running: Running) -> None:
-    assert newcomer.run("init").code == 0
+    assert newcomer.run("init", *written_policy(newcomer.folder)).code == 0
     due = newcomer.file(2)
     service = running("serve", "--port", "0")
     address = address_of(service)
@@ -61,7 +62,7 @@ def test_one_service_for_each_vault_and_everything_else_works_meanwhile(newcomer
         reading = {"Authorization": f"Bearer {reviewer}", "Purpose": "audit"}
         gone = f"/v1/records/{due[0]}/documents/a.png"
         assert client.get(gone, headers=reading).content == SCAN
-        held = newcomer.run("hold", "place", due[1], "--docket", "1")
+        held = newcomer.run("hold", "place", due[1], "--kind", "audit", "--authority", "A", "--docket", "1")
         assert held.code == 0
 
         swept = newcomer.run("sweep", "--json")

@@ -1,6 +1,7 @@
 """The contract of `keystore.Custodian`, on every custodian; then what only the file custodian promises."""
 
 import errno
+import fcntl
 import io
 import os
 import secrets
@@ -422,6 +423,51 @@ def test_a_file_that_a_cut_off_creation_left_goes_with_destroy(files: FileCustod
     assert list(folder.iterdir()) == []
 
 
+DEATHS: dict[str, tuple[object, str]] = {
+    "write": (os, "fsync"),
+    "sync": (fcntl, "flock"),
+    "lock": (os, "rename"),
+    "rename": (file, "_sync_folder"),
+}
+
+
+@pytest.mark.parametrize("after", DEATHS)
+def test_a_creation_cut_off_anywhere_leaves_a_whole_master_or_none(
+    files: FileCustodian, folder: Path, root_key: Key, after: str
+) -> None:
+    child = os.fork()
+    if child == 0:
+        place, name = DEATHS[after]
+        setattr(place, name, lambda *_: os._exit(9))
+        files.create("a")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert len(list(folder.iterdir())) == 1
+    if after == "rename":
+        assert files.names() == {"a"}
+    else:
+        with pytest.raises(MasterGoneError):
+            files.wrap("a", root_key, BOUND_TO)
+        files.create("a")
+    assert opens(files, "a", files.wrap("a", root_key, BOUND_TO), root_key), "nothing is refused for good"
+    files.destroy("a")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_master_with_a_second_name_is_refused_until_that_is_gone(
+    files: FileCustodian, folder: Path, root_key: Key
+) -> None:
+    files.create("a")
+    wrapped = files.wrap("a", root_key, BOUND_TO)
+    (folder / "kept").hardlink_to(folder / "a.master")
+    for call in (lambda: files.wrap("a", root_key, BOUND_TO), lambda: files.unwrap("a", wrapped, BOUND_TO)):
+        with pytest.raises(CustodianError, match="another name") as refusal:
+            call()
+        assert not isinstance(refusal.value, MasterGoneError | CustodianUnavailableError)
+    (folder / "kept").unlink()
+    assert opens(files, "a", wrapped, root_key)
+
+
 @pytest.mark.parametrize("size", [0, 1, 31, 33, 64, 1 << 20])
 def test_a_damaged_master_is_an_error_and_not_gone(files: FileCustodian, folder: Path, size: int) -> None:
     files.create("a")
@@ -482,7 +528,7 @@ def failing(error: int, calls: list[str]) -> Callable[..., int]:
     return fail
 
 
-@pytest.mark.parametrize("function", ["open", "link", "fsync"])
+@pytest.mark.parametrize("function", ["open", "rename", "fsync"])
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EACCES])
 def test_a_folder_that_cannot_be_written(
     files: FileCustodian, folder: Path, function: str, error: int, monkeypatch: pytest.MonkeyPatch

@@ -21,7 +21,8 @@ from vault.objects import (
 )
 
 MIB = 1024 * 1024
-READ_TIMEOUT_S = 1.0
+READ_TIMEOUT_S = 1.0  # longer than an honest answer takes while other tests use the machine
+SLACK_S = 10.0
 INTERIM_ANSWER_BYTES = len(b"HTTP/1.1 100 Continue\r\n\r\n")  # asks for the body; the true answer comes after it
 
 
@@ -36,11 +37,11 @@ def honest(real_store: ObjectStore) -> Bucket:
 @pytest.fixture
 def shaky(honest: Bucket, real_store: ObjectStore, proxy: FaultProxy) -> Bucket:
     """The same bucket through the proxy, with short timeouts and no second try."""
-    bucket = real_store.bucket(endpoint_url=proxy.url, connect_timeout_s=2, read_timeout_s=READ_TIMEOUT_S, attempts=1)
-    bucket.put("documents/first", b"the honest case works")
-    assert bucket.get("documents/first", limit=100) == b"the honest case works"
+    patient = real_store.bucket(endpoint_url=proxy.url)
+    patient.put("documents/first", b"the honest case works")
+    assert patient.get("documents/first", limit=100) == b"the honest case works"
     assert list(honest.names("")) == ["documents/first"]
-    return bucket
+    return real_store.bucket(endpoint_url=proxy.url, read_timeout_s=READ_TIMEOUT_S, attempts=1)
 
 
 def test_a_server_that_is_gone(shaky: Bucket, proxy: FaultProxy) -> None:
@@ -80,7 +81,7 @@ def test_an_answer_lost_after_a_conditional_create(shaky: Bucket, honest: Bucket
     proxy.set(Fault(cut_down_after=INTERIM_ANSWER_BYTES))
     with pytest.raises(ObjectStoreUnavailable):
         shaky.put("documents/a", b"mine", if_absent=True)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + SLACK_S
     while "documents/a" not in set(honest.names("")) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert honest.get("documents/a", limit=100) == b"mine", "unavailable may mean written"
@@ -160,7 +161,7 @@ def test_a_server_too_slow_to_wait_for(shaky: Bucket, honest: Bucket, proxy: Fau
         with pytest.raises(ObjectStoreUnavailable):
             call()
         took = time.monotonic() - begun
-        assert READ_TIMEOUT_S * 0.9 < took < READ_TIMEOUT_S + 3.0, "put: a second for the 100-continue comes on top"
+        assert READ_TIMEOUT_S * 0.9 < took < READ_TIMEOUT_S + SLACK_S, "put: a second for the 100-continue comes on top"
 
 
 def test_the_number_of_tries_bounds_the_time(honest: Bucket, real_store: ObjectStore, proxy: FaultProxy) -> None:
@@ -171,7 +172,8 @@ def test_the_number_of_tries_bounds_the_time(honest: Bucket, real_store: ObjectS
     begun = time.monotonic()
     with pytest.raises(ObjectStoreUnavailable):
         patient.size("documents/a")
-    assert 2.0 < time.monotonic() - begun < 7.0  # two waits and a pause between them
+    took = time.monotonic() - begun
+    assert 2 * READ_TIMEOUT_S < took < 2 * READ_TIMEOUT_S + SLACK_S, "two waits and a pause between them"
 
 
 def test_a_slow_server_that_keeps_sending_is_waited_for(shaky: Bucket, honest: Bucket, proxy: FaultProxy) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.cli.conftest import Operator, compiled, forker, heeding_interrupts, newcomer
 from tests.fences.service import Service
+from tests.people import written_policy
 
 __all__ = ["compiled", "forker", "heeding_interrupts", "newcomer"]
 
@@ -13,7 +14,7 @@ __all__ = ["compiled", "forker", "heeding_interrupts", "newcomer"]
 @pytest.fixture
 def serve(newcomer: Operator) -> Iterator[Callable[..., Service]]:
     """Found a vault and serve it with so many workers."""
-    assert newcomer.run("init").code == 0
+    assert newcomer.run("init", *written_policy(newcomer.folder)).code == 0
     started: list[Service] = []
 
     def start(workers: int, **settings: str) -> Service:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx2
 
@@ -28,13 +28,16 @@ from vault.catalogue import keys
 from vault.home import open_vault
 from vault.keyring import custodian_of
 
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 120.0
+START_SECONDS = 150.0
+"""Programs that are not compiled yet, on a machine that has much else to do."""
 PDF_HEAD, PDF_END = b"%PDF-1.7\n", b"\n%%EOF\n"
 MIB = 1024 * 1024
+AUDIT = ("--kind", "audit", "--authority", "Comptroller", "--docket", "1")
 
 
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
+def eventually(holds: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"It did not come about in time: {what}."
         time.sleep(0.01)
@@ -68,6 +71,16 @@ class Service:
 
     @classmethod
     def start(cls, operator: Operator, count: int, **settings: str) -> Self:
+        """Serve with so many workers, and with new tokens."""
+        service = cls.launch(operator, count, **settings)
+        service.center = service.token("center")
+        service.reviewer = service.token("reviewer")
+        service.until_complete()
+        return service
+
+    @classmethod
+    def launch(cls, operator: Operator, count: int, **settings: str) -> Self:
+        """Serve with so many workers; the first of them listens."""
         process = subprocess.Popen(
             operator.command("serve", "--port", "0", "--workers", str(count)),
             cwd=REPOSITORY,
@@ -78,13 +91,18 @@ class Service:
         )
         service = cls(operator, process, count)
         threading.Thread(target=service._listen, daemon=True).start()
-        eventually(lambda: service.port() is not None, "the service listens")
+        try:
+            eventually(lambda: service.port() is not None, "the service listens", START_SECONDS)
+        except BaseException:
+            # Nobody else knows of it yet, and its processes would stay.
+            service.kill()
+            raise
         service.url = f"http://127.0.0.1:{service.port()}"
-        create = ("access", "create", "--label", "test", "--json", "--role")
-        service.center = operator.run(*create, "center").data["token"]
-        service.reviewer = operator.run(*create, "reviewer").data["token"]
-        service.until_complete()
         return service
+
+    def token(self, role: str) -> str:
+        created = self.operator.run("access", "create", "--label", "test", "--json", "--role", role)
+        return str(created.data["token"])
 
     def _listen(self) -> None:
         assert self.process.stdout
@@ -131,7 +149,7 @@ class Service:
         return self.workers() & known
 
     def until_complete(self) -> None:
-        eventually(lambda: len(self.workers()) == len(self.serving()) == self.count, "all workers serve")
+        eventually(lambda: len(self.workers()) == len(self.serving()) == self.count, "all workers serve", START_SECONDS)
 
     def scan(self, wanted: dict[str, bytes], *others: int) -> dict[int, set[str]]:
         """What of these values stands in the memory of each process: supervisor, workers, object store, others."""
@@ -215,10 +233,10 @@ class Wire:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
-    def begin_get(self, record: str) -> bytes:
+    def begin_get(self, record: str, name: str = "a.pdf") -> bytes:
         """Ask for a document, and take the first bytes of it."""
         service = self._service
-        self._head("GET", record, service.reviewer, "Purpose: audit")
+        self._head("GET", record, service.reviewer, "Purpose: audit", name)
         return self.socket.recv(2000)
 
     def begin_put(self, record: str, size: int, first: bytes, name: str = "late.pdf") -> None:
@@ -226,7 +244,7 @@ class Wire:
         self.socket.sendall(first)
 
     def _head(self, method: str, record: str, token: str, more: str, name: str = "a.pdf") -> None:
-        lines = [f"{method} /v1/records/{record}/documents/{name} HTTP/1.1", "Host: vault", more]
+        lines = [f"{method} /v1/records/{record}/documents/{quote(name)} HTTP/1.1", "Host: vault", more]
         lines.append(f"Authorization: Bearer {token}")
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
 

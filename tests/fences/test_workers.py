@@ -42,7 +42,7 @@ def asking(service: Service, record: str) -> Iterator[list[Any]]:
 
 @contextmanager
 def scrubbing(service: Service) -> Iterator["subprocess.Popen[str]"]:
-    destroyer = service.operator.start("scrub", "--yes", "--json")
+    destroyer = service.operator.start("scrub", service.operator.order_scrub(), "--yes", "--json")
     try:
         yield destroyer
     finally:
@@ -61,7 +61,10 @@ def test_what_is_under_way_ends_well_or_is_cut_and_new_callers_are_served_all_th
     with service.client() as client:
         doomed = service.file(client, pdf(20 * MIB))
         kept = service.file(client, answered)
-        assert service.operator.run("hold", "place", kept, "--docket", "1").code == 0
+        assert (
+            service.operator.run("hold", "place", kept, "--kind", "audit", "--authority", "A", "--docket", "1").code
+            == 0
+        )
         first, second = service.open(client), service.open(client)
         before = service.workers()
         with service.wire() as reader, service.wire() as quick, service.wire() as mute:
@@ -102,7 +105,7 @@ def test_a_worker_that_is_stopped_through_a_destruction_never_wakes(
         stop(worker)
         if not supervised:
             stop(service.process.pid)
-        done = service.operator.run("scrub", "--yes", "--json")
+        done = service.operator.run("scrub", service.operator.order_scrub(), "--yes", "--json")
         assert done.code == 0, done.err
         assert done.data["observed"]["nodes_presumed_dead"] == 0
         assert done.data["observed"]["nodes_exited"] + done.data["observed"]["nodes_killed"] == 1

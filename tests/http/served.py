@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from api.http import background_server
 from api.http.limits import Limits
 from api.http.logs import make_log
+from tests.people import founded_by
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY
 from vault import fences
 from vault.access import Role, create_token
@@ -44,7 +45,7 @@ SPECIMEN = {
     "image/png": SPECIMENS / "letter-1.png",
     "image/tiff": SPECIMENS / "utility-bill-1.tiff",
 }
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 _RANDOM = Random(11)
 
 
@@ -290,18 +291,20 @@ def served(
     `way`: the URL by which the vault reaches the store, if not directly; it then gives up quickly.
     """
     bucket = f"http-{secrets.token_hex(8)}"
-    founding = Founding(
-        home=folder / "home",
-        objects=store,
-        objects_folder=folder / "objects",
-        bucket=bucket,
-        region="us-east-1",
-        custodian=f"file:{folder / 'keys'}",
-        time_zone="America/New_York",
-        retention_months=24,
-        access_key=ACCESS_KEY,
-        secret_key=SECRET_KEY,
-        database=database,
+    founding = founded_by(
+        Founding(
+            home=folder / "home",
+            objects=store,
+            objects_folder=folder / "objects",
+            bucket=bucket,
+            region="us-east-1",
+            custodian=f"file:{folder / 'keys'}",
+            time_zone="America/New_York",
+            retention_months=24,
+            access_key=ACCESS_KEY,
+            secret_key=SECRET_KEY,
+            database=database,
+        )
     )
     assert found_vault(founding, clock)
     with open_vault(folder / "home", clock) as opened:

@@ -1,5 +1,6 @@
 """The face while records are destroyed: 410 for what is gone, and nothing that was acknowledged is lost."""
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +10,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from api.http.problems import problem_response
 from tests.http.served import MIB, Site, assert_problem, document, eventually, pdf
+from tests.people import frozen
 from vault.catalogue.schema import nodes
+from vault.certificates import issue_certificate
 from vault.clock import SimulatedClock
 from vault.destruction import carry_out
-from vault.frozen_lists import freeze
+from vault.errors import SealedOffError
 from vault.reclaim import reclaim
 from vault.retention import Cause
 
@@ -41,7 +45,7 @@ class Aging:
 
     def destroy(self, cause: Cause) -> str:
         vault = self.site.vault
-        done = carry_out(vault, freeze(vault, cause, "test"), lambda _: None)
+        done = carry_out(vault, frozen(vault, cause), lambda _: None)
         assert done.completed_at is not None
         return str(done.id)
 
@@ -220,3 +224,25 @@ def test_scrubs_take_all_or_nothing_of_what_is_being_filed(aging: Aging) -> None
                 living += 1
     # What was filed after the last list was frozen is there.
     assert living >= CLERKS
+
+
+def test_what_a_sunset_has_left_is_423(site: Site) -> None:
+    """S7."""
+    answer = problem_response(SealedOffError(), request_id="0", method="GET")
+    assert (answer.status_code, json.loads(bytes(answer.body))["type"]) == (423, "urn:shredvault:problem:sealed-off")
+    paths = site.client.get("/openapi.json").json()["paths"]
+    reading = [paths["/v1/records/{record_id}"], paths["/v1/records/{record_id}/documents/{name}"]]
+    assert all("423" in path["get"]["responses"] for path in reading)
+
+
+def test_a_certificate_is_answered_byte_for_byte(aging: Aging) -> None:
+    site = aging.site
+    site.file()
+    aging.advance(TWO_YEARS)
+    destruction = aging.destroy(Cause.SWEEP)
+    assert_problem(site.read(f"/v1/certificates/{destruction}"), 404, "not-found")
+    issued = issue_certificate(site.vault, destruction)
+    answer = site.read(f"/v1/certificates/{destruction}")
+    assert answer.status_code == 200
+    assert answer.content == issued.document
+    assert_problem(site.client.get(f"/v1/certificates/{destruction}"), 401, "token-missing")

@@ -26,8 +26,11 @@ from tests.independent.reader import (
     read_masters,
 )
 from tests.independent.seal import HEAD, PIECE, TAG, UnreadableError, merkle_root
+from tests.people import founded_by
+from tests.people import frozen as frozen_with_authority
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY
-from vault import access, destruction, fences, filing, frozen_lists, holds, reclaim, uploads
+from tests.vault.holding import place_hold, release_hold
+from vault import access, destruction, fences, filing, holds, reclaim, uploads
 from vault.clock import SimulatedClock
 from vault.home import Founding, found_vault, open_vault
 from vault.retention import Cause
@@ -98,17 +101,19 @@ def story(seaweedfs: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     home = tmp_path_factory.mktemp("independent")
     keys, clock = home / "keys", SimulatedClock(datetime(2026, 1, 5, 15, tzinfo=UTC))
     secret = SECRET_KEY.get_secret_value()
-    founding = Founding(
-        home=home / "home",
-        objects=seaweedfs,
-        objects_folder=home / "objects",
-        bucket=BUCKET,
-        region="us-east-1",
-        custodian=f"file:{keys}",
-        time_zone="America/New_York",
-        retention_months=24,
-        access_key=ACCESS_KEY,
-        secret_key=SECRET_KEY,
+    founding = founded_by(
+        Founding(
+            home=home / "home",
+            objects=seaweedfs,
+            objects_folder=home / "objects",
+            bucket=BUCKET,
+            region="us-east-1",
+            custodian=f"file:{keys}",
+            time_zone="America/New_York",
+            retention_months=24,
+            access_key=ACCESS_KEY,
+            secret_key=SECRET_KEY,
+        )
     )
     found_vault(founding, clock)
     s3 = boto3.client(
@@ -161,7 +166,7 @@ def tell(vault: Any, clock: SimulatedClock, copy: Callable[[], Copies]) -> Story
 
     def destroy(name: str, cause: Cause, condemned: Sequence[str]) -> None:
         time.sleep(0.3)  # the node's heartbeat catches up with the simulated clock
-        frozen = frozen_lists.freeze(vault, cause, "a test")
+        frozen = frozen_with_authority(vault, cause)
         told.destructions[name] = (destruction.carry_out(vault, frozen, lambda _: None), sorted(condemned))
         told.copies[name] = copy()
 
@@ -172,7 +177,7 @@ def tell(vault: Any, clock: SimulatedClock, copy: Callable[[], Copies]) -> Story
     clock.advance(timedelta(days=650))
     file("young, held", 1)
     file("young", 1)
-    hold = holds.place_hold(vault, told.records("due, held", "young, held"), "24-cv-1")
+    hold = place_hold(vault, told.records("due, held", "young, held"), "24-cv-1")
     holds.copy_held_keys(vault)
     told.copies["filed"] = copy()
 
@@ -183,7 +188,7 @@ def tell(vault: Any, clock: SimulatedClock, copy: Callable[[], Copies]) -> Story
     file("after the sweep", 1)
     told.copies["filed again"] = copy()
     destroy("scrub", Cause.SCRUB, told.records("young", "after the sweep"))
-    released = holds.release_hold(vault, hold.hold_id, "a test")
+    released = release_hold(vault, hold.hold_id, "a test")
     told.destructions["release"] = (released, sorted(told.records("due, held", "young, held")))
     told.copies["release"] = copy()
     destroy("second sweep", Cause.SWEEP, told.records("due, held"))

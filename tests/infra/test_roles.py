@@ -10,14 +10,20 @@ import pytest
 
 from tests.services.postgresql import HURRIED, SUPERUSER, Server, database_of, server
 from tests.vault.databases import OnServer, migrate
+from tests.vault.faults import Died, Fuse, arm, disarm
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import World, make_world
 from vault.access import Role, authenticate, create_token
 from vault.catalogue import Catalogue
 from vault.destruction import recover_destructions
+from vault.errors import DestructionRefusedError
 from vault.fences import Node
-from vault.holds import copy_held_keys, place_hold, release_hold
+from vault.holds import copy_held_keys
+from vault.ids import new_id
+from vault.processes import Process
 from vault.reclaim import reclaim
+from vault.servings import begin_serving, settle_filings
 from vault.status import destructions, status_of
 
 ROLES: Final = Path(__file__).parents[2] / "infra" / "postgresql" / "roles.sql"
@@ -98,6 +104,9 @@ def test_each_does_its_own_work(world: World) -> None:
 
 
 ENDS = [
+    "INSERT INTO policies SELECT * FROM policies",
+    "UPDATE orders SET used_at = 1, used_by = 'x'",
+    "INSERT INTO lists SELECT * FROM lists",
     "UPDATE records SET condemned_by = NULL",
     "UPDATE records SET spared = false",
     "UPDATE records SET reclaimed = true, sheet = NULL",
@@ -136,7 +145,9 @@ CHANGES = [
     "UPDATE roots SET master = master",
     "UPDATE sealed_pages SET sealed = sealed",
     "UPDATE policies SET retention_months = 1",
-    "INSERT INTO policies SELECT * FROM policies",
+    "UPDATE orders SET body = body",
+    "UPDATE orders SET effective_at = 1",
+    "UPDATE list_slots SET slots = slots",
     "UPDATE vaults SET vault_id = vault_id",
     "UPDATE records SET completed_at = 1 WHERE id = '' RETURNING sheet",
     "ALTER TABLE records DISABLE TRIGGER ALL",
@@ -161,3 +172,20 @@ def test_neither_does_more(world: World, role: str, statements: list[str]) -> No
 
     # The same statements, of somebody who may: that it was for want of a right.
     assert not any(refused(world, SUPERUSER, statement) for statement in statements if statement[:6] == "SELECT")
+
+
+def test_what_was_cut_off_is_seen_by_both_and_made_good_by_the_api(world: World) -> None:
+    begin_serving(world.vault, new_id(), replace(Process.this(), started=1))
+    record = world.open()
+    world.upload(record)
+    arm(world, Fuse(3, dies=True))
+    with pytest.raises(Died):
+        world.complete(record)
+    disarm(world)
+    become(world, DESTROYER)
+    with pytest.raises(DestructionRefusedError, match="were cut off"):
+        recover_destructions(world.vault)
+    become(world, API)
+    assert settle_filings(world.vault) == 1
+    become(world, DESTROYER)
+    recover_destructions(world.vault)

@@ -1,22 +1,22 @@
 """`python -m tests.seizure`: the long game; prints its seed, and writes docs/seizure-report.md when played whole."""
 
 import argparse
+import os
 import secrets
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from tests.seizure.bounds import clopper_pearson
 from tests.seizure.distinguishing import add_global_index, play
+from tests.seizure.faults import SERVED_MUTANTS
 from tests.seizure.game import game
-from tests.seizure.judges import JUDGES, judge
+from tests.seizure.report import Guesses, Tally, report
+from tests.seizure.served_game import served_game
 from tests.seizure.test_mutants import MUTANTS
 from tests.vault.databases import Files, blank_file
 from vault import mirror
@@ -25,30 +25,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs/seizure-report.md"
 RECORDS = 10_000
 A_GAME = 500
 COINS = 400
-PHASES = {
-    "freeze": ("freeze",),
-    "rewrite": ("intent", "stage", "condemn"),
-    "mirror": ("mirror",),
-    "fence": ("fence",),
-    "custodian": ("create master", "destroy master"),
-    "certificate": ("record",),
-}
-
-
-@dataclass
-class Tally:
-    """What all games together gave."""
-
-    destroyed: int = 0
-    opened: int = 0
-    living: int = 0
-    unreadable: int = 0
-    control: int = 0
-    games: int = 0
-    recorded: int = 0
-    pack_bytes: int = 0
-    findings: list[str] = field(default_factory=list)
-    spent: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+SERVED = (200, 12, 12)
+"""Destroyed records in each served vault, about; each has a seed of its own, and so other deaths."""
 
 
 @contextmanager
@@ -76,26 +54,28 @@ def timed_mirror(tally: Tally) -> Iterator[None]:
         yield
 
 
-def play_one(folder: Path, databases: Files, seed: int, size: int, tally: Tally) -> None:
-    """One game with every judge, and its positive control."""
-    with game(folder, databases, seed=seed) as played:
-        played.workload.run(size)
-        seizure = played.seize()
-        spoils = seizure.attack()
-        found = judge(seizure, spoils)
-        workload = played.workload
-        tally.findings += [f"{finding.judge}: {finding.what}" for finding in found]
-        tally.games += 1
-        tally.destroyed += len(workload.destroyed)
-        tally.opened += sum(record.id in spoils.opened for record in workload.destroyed)
-        tally.living += len(workload.living)
-        tally.unreadable += sum("cannot be read" in finding.what for finding in found)
-        control = seizure.attack(seizure.old_root_keys())
-        tally.control += sum(record.id in control.opened for record in workload.destroyed)
-        tally.recorded += played.recorder.recording.bytes_seen
-        tally.pack_bytes += workload.mirror_bytes
-        for step, seconds in workload.spent.items():
-            tally.spent[step] += seconds
+def play_served(folder: Path, sizes: tuple[int, ...], seed: int, console: Console) -> Tally:
+    """Games with real processes, of which one at least has a hold released and the store killed alone."""
+    tally = Tally()
+    for number, size in enumerate(sizes):
+        with served_game(folder / str(number), folder / "compiled", seed=seed + number, thorough=True) as played:
+            played.workload.run(size)
+            tally.add(played)
+        console.print(f"served: {tally.destroyed:,} destroyed, {tally.opened} opened, {len(tally.findings)} findings")
+    return tally
+
+
+def play_unserved(folder: Path, databases: Files, records: int, seed: int, console: Console) -> Tally:
+    """Games in this process, until so many records are destroyed."""
+    tally = Tally()
+    while tally.destroyed < records:
+        size = min(A_GAME, records - tally.destroyed)
+        place = folder / f"game-{tally.games}"
+        with timed_mirror(tally), game(place, databases, seed=seed + tally.games) as played:
+            played.workload.run(size)
+            tally.add(played)
+        console.print(f"{tally.destroyed:,} destroyed, {tally.opened} opened, {len(tally.findings)} findings")
+    return tally
 
 
 def catch(folder: Path, databases: Files) -> dict[str, bool]:
@@ -108,46 +88,13 @@ def catch(folder: Path, databases: Files) -> dict[str, bool]:
     return caught
 
 
-def report(tally: Tally, caught: dict[str, bool], right: int, indexed: int, coins: int, seed: int) -> str:
-    """The report as Markdown."""
-    low, high = clopper_pearson(tally.opened, tally.destroyed)
-    guess_low, guess_high = clopper_pearson(right, coins)
-    readable = 100 * (tally.living - tally.unreadable) / tally.living
-    lines = [
-        "# Seizure report",
-        "",
-        f"Written by `make seizure`; seed {seed}. SQLite, file custodian, bucket in memory; {tally.games} vaults.",
-        "What the adversary has, and what counts as winning: [tests/seizure](../tests/seizure).",
-        "",
-        "| what | result |",
-        "| --- | --- |",
-        f"| destroyed records attacked | {tally.destroyed:,} |",
-        f"| opened (W1) | {tally.opened} (95 % bounds {low:.2%} to {high:.3%}) |",
-        f"| the same with the dead masters (positive control) | {tally.control:,} |",
-        (
-            f"| right about whose record was destroyed (W2) | {right} of {coins:,} "
-            f"(95 % bounds {guess_low:.1%} to {guess_high:.1%}; a coin has 50 %) |"
-        ),
-        f"| survivors readable (W3) | {readable:.0f} % of {tally.living} |",
-        f"| findings of the {len(JUDGES)} judges | {len(tally.findings)} |",
-        f"| mutants caught | {sum(caught.values())} of {len(caught)} |",
-        f"| right with a global index, a mutant (W2) | {indexed} of {coins:,} |",
-        f"| recorded | {tally.recorded / 2**30:.1f} GiB of states |",
-        f"| key pages written for each destroyed record | {tally.pack_bytes / tally.destroyed:,.0f} bytes |",
-        "",
-        "Time of all destructions, from the request to the record, by what it was spent on:",
-        "",
-        "| step | seconds |",
-        "| --- | --- |",
-    ]
-    for phase, steps in PHASES.items():
-        seconds = sum(tally.spent[step] for step in steps)
-        if phase == "rewrite":
-            seconds -= tally.spent["mirror"]
-        lines.append(f"| {phase} | {seconds:.2f} |")
-    lines += ["", "| mutant | caught by |", "| --- | --- |"]
-    lines += [f"| {name} | {MUTANTS[name][0] if found else '**nobody**'} |" for name, found in sorted(caught.items())]
-    return "\n".join(lines) + "\n"
+def catch_served(folder: Path, seed: int) -> dict[str, bool]:
+    """Play one served vault with all faults at once; say whether the judge of each found something, and no other."""
+    with served_game(folder / "faults", folder / "compiled", seed=seed, faults=SERVED_MUTANTS) as played:
+        played.workload.brief()
+        found = {finding.judge for finding in played.verdicts()}
+    only = found <= {name_of_judge for name_of_judge, _ in SERVED_MUTANTS.values()}
+    return {name: only and name_of_judge in found for name, (name_of_judge, _) in SERVED_MUTANTS.items()}
 
 
 def main() -> None:
@@ -156,33 +103,32 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=RECORDS, help="destroyed records to attack")
     parser.add_argument("--seed", type=int, default=secrets.randbits(32))
     chosen = parser.parse_args()
+    if os.geteuid() != 0:
+        parser.error("the memory of processes that are not dumpable can be read by root only; be root")
     console = Console(highlight=False, soft_wrap=True, markup=False)
     console.print(f"seed {chosen.seed}")
-    tally = Tally()
     coins = min(COINS, chosen.records)
+    is_whole = chosen.records >= RECORDS
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         databases = Files(blank_file(folder / "blank.db"))
-        while tally.destroyed < chosen.records:
-            with timed_mirror(tally):
-                size = min(A_GAME, chosen.records - tally.destroyed)
-                play_one(folder / f"game-{tally.games}", databases, chosen.seed + tally.games, size, tally)
-            console.print(f"{tally.destroyed:,} destroyed, {tally.opened} opened, {len(tally.findings)} findings")
+        served = play_served(folder / "served", SERVED if is_whole else SERVED[1:2], chosen.seed, console)
+        played = play_unserved(folder, databases, chosen.records - served.destroyed, chosen.seed, console)
         right = play(folder / "coins", databases, trials=coins, seed=chosen.seed)
         with pytest.MonkeyPatch.context() as patch:
             add_global_index(patch)
             indexed = play(folder / "indexed", databases, trials=coins, seed=chosen.seed)
-        caught = catch(folder / "mutants", databases)
-    text = report(tally, caught, right, indexed, coins, chosen.seed)
+        guesses = Guesses(right, indexed, coins)
+        caught = catch(folder / "mutants", databases) | catch_served(folder / "served", chosen.seed)
+    text = report(played, served, guesses, caught, chosen.seed)
     console.print(text)
-    for finding in tally.findings[:50]:
+    for finding in (*played.findings, *served.findings)[:50]:
         console.print(finding)
-    if chosen.records >= RECORDS:
+    if is_whole:
         DOCUMENT.write_text(text, "utf-8")
         console.print(f"Written to docs/{DOCUMENT.name}.")
-    lost = tally.findings or tally.opened or clopper_pearson(right, coins)[0] > 0.5
-    blind = tally.control < tally.destroyed or clopper_pearson(indexed, coins)[0] <= 0.5 or not all(caught.values())
-    if lost or blind:
+    parts = (played, served, guesses)
+    if any(part.is_lost or part.is_blind for part in parts) or not all(caught.values()):
         raise SystemExit(1)
 
 

@@ -52,7 +52,7 @@ def game(
     folder.mkdir(parents=True, exist_ok=True)
     keys = folder / "keys"
     with pytest.MonkeyPatch.context() as patch:
-        instrument(patch, notes)
+        instrument(patch.setattr, notes)
         stage = set_stage(folder, databases, notes, random, uri or f"file:{keys}", storage or folder_storage(keys))
         try:
             with recorder_of(stage, patch) as recorder:

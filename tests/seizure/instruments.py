@@ -4,6 +4,9 @@
 * every seal of a sheet, slip or document, and under which key
 * every master that is made and destroyed, and whether a destruction was recorded before its master was dead
 * every file that is opened to be written, renamed or removed (Python's audit events)
+
+They take no copy of a key: what they see goes to a notebook as it is. `Notes` is the notebook of the test's own
+process; one of another process (`tests.seizure.insider`) must leave nothing in that process's memory.
 """
 
 import sys
@@ -11,17 +14,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-
-import pytest
+from typing import Any, Protocol
 
 from keystore import Key, KeyPage, MasterState, PageName, Sealer, slots_of
 from keystore.custodians import Assurance, Custodian
-from tests.seizure.key_graph import KeyGraph, PageAt
+from tests.seizure.key_graph import Buffer, KeyGraph, PageAt, key_id
 from vault import destruction
 
 _WRITING = 0x3 | 0x40 | 0x200
 """O_WRONLY, O_RDWR, O_CREAT, O_TRUNC."""
+
+
+class Notebook(Protocol):
+    """What instruments write into."""
+
+    destroyed: set[str]
+    """Masters whose destruction was noted here."""
+
+    def note(self, kind: str, *facts: Any) -> None:
+        """Take one note. Buffers among the facts are keys, and are wiped soon after."""
+
+    def has_page(self, key: Buffer, at: PageAt) -> bool:
+        """Whether this seal is noted already."""
 
 
 @dataclass
@@ -33,20 +47,26 @@ class Notes:
     destroyed: set[str] = field(default_factory=set)
     recorded_early: list[str] = field(default_factory=list)
     """Masters that lived when their destruction was recorded."""
+    wrote: set[str] = field(default_factory=set)
+    """Files that were written into the temporary folder."""
 
     def note(self, kind: str, *facts: Any) -> None:
         """Take one note."""
         getattr(self, f"_{kind}")(*facts)
 
-    def _wrap(self, master: str, key: bytes) -> None:
+    def has_page(self, key: Buffer, at: PageAt) -> bool:
+        """Whether this seal is noted already."""
+        return at in self.graph.pages.get(key_id(key), ())
+
+    def _wrap(self, master: str, key: Buffer) -> None:
         self.graph.wrap(master, key)
 
-    def _page(self, key: bytes, tree: str, number: int, version: int, slots: list[int], keys: bytes) -> None:
+    def _page(self, key: Buffer, tree: str, number: int, version: int, slots: list[int], keys: Buffer) -> None:
         children = [(slot, keys[32 * rank : 32 * rank + 32]) for rank, slot in enumerate(slots)]
         self.graph.page(key, PageAt(tree, number, version), children)
 
-    def _seal(self, key: bytes, bound_to: bytes) -> None:
-        self.graph.seal(key, bound_to)
+    def _seal(self, key: Buffer, bound_to: bytes) -> None:
+        self.graph.seal(key, bytes(bound_to))
 
     def _made(self, master: str) -> None:
         self.made.add(master)
@@ -57,11 +77,14 @@ class Notes:
     def _early(self, master: str) -> None:
         self.recorded_early.append(master)
 
+    def _wrote(self, name: str) -> None:
+        self.wrote.add(name)
+
 
 class WatchedCustodian:
     """A custodian whose wraps, births and deaths are noted."""
 
-    def __init__(self, real: Custodian, notes: Notes) -> None:
+    def __init__(self, real: Custodian, notes: Notebook) -> None:
         self.real = real
         self._notes = notes
 
@@ -78,12 +101,12 @@ class WatchedCustodian:
         self.real.create(name)
 
     def wrap(self, name: str, key: Key, bound_to: bytes) -> bytes:
-        self._notes.note("wrap", name, bytes(key.reveal()))
+        self._notes.note("wrap", name, key.reveal())
         return self.real.wrap(name, key, bound_to)
 
     def unwrap(self, name: str, wrapped: bytes, bound_to: bytes) -> Key:
         key = self.real.unwrap(name, wrapped, bound_to)
-        self._notes.note("wrap", name, bytes(key.reveal()))
+        self._notes.note("wrap", name, key.reveal())
         return key
 
     def expires_at(self, name: str) -> datetime | None:
@@ -100,17 +123,15 @@ class WatchedCustodian:
         return self.real.names()
 
 
-def instrument(patch: pytest.MonkeyPatch, notes: Notes) -> None:
-    """Wrap the product's functions in this process, as long as `patch` holds."""
+def instrument(put: Callable[[Any, str, Any], object], notes: Notebook) -> None:
+    """Wrap the product's functions in this process; `put` is `setattr`, or something that takes it back later."""
     seal, open_page, make_sealer, record = KeyPage.seal, KeyPage.open, Sealer.__init__, destruction._record
 
     def page(at: PageName, key: Key, keys: KeyPage) -> None:
-        seen = (bytes(key.reveal()), str(at.tree), at.number, at.version)
-        known = notes.graph.pages.get(notes.graph.key(seen[0]), ())
-        if PageAt(*seen[1:]) in known:
-            return
-        live = list(slots_of(keys.bitmap))
-        notes.note("page", *seen, live, bytes(memoryview(keys._keys)[: 32 * len(live)]))
+        place = PageAt(str(at.tree), at.number, at.version)
+        if not notes.has_page(key.reveal(), place):
+            live = list(slots_of(keys.bitmap))
+            notes.note("page", key.reveal(), *place, live, memoryview(keys._keys)[: 32 * len(live)])
 
     def watched_seal(self: KeyPage, name: PageName, page_key: Key) -> bytearray:
         page(name, page_key, self)
@@ -123,7 +144,7 @@ def instrument(patch: pytest.MonkeyPatch, notes: Notes) -> None:
 
     def watched_sealer(self: Sealer, key: Key, bound_to: bytes) -> None:
         if b"shredvault/key-page" not in bound_to[:32]:
-            notes.note("seal", bytes(key.reveal()), bound_to)
+            notes.note("seal", key.reveal(), bound_to)
         make_sealer(self, key, bound_to)
 
     def watched_record(vault: Any, frozen: Any, evidence: Any, assurance: Any) -> Any:
@@ -131,10 +152,10 @@ def instrument(patch: pytest.MonkeyPatch, notes: Notes) -> None:
             notes.note("early", evidence.master)
         return record(vault, frozen, evidence, assurance)
 
-    patch.setattr(KeyPage, "seal", watched_seal)
-    patch.setattr(KeyPage, "open", watched_open)
-    patch.setattr(Sealer, "__init__", watched_sealer)
-    patch.setattr(destruction, "_record", watched_record)
+    put(KeyPage, "seal", watched_seal)
+    put(KeyPage, "open", watched_open)
+    put(Sealer, "__init__", watched_sealer)
+    put(destruction, "_record", watched_record)
 
 
 _listeners: list[Callable[[str, bool], None]] = []
@@ -143,16 +164,21 @@ _hooked: list[bool] = []
 
 @contextmanager
 def watching_files(told: Callable[[str, bool], None]) -> Iterator[None]:
+    """As `watch_files`, within the block."""
+    watch_files(told)
+    try:
+        yield
+    finally:
+        _listeners.remove(told)
+
+
+def watch_files(told: Callable[[str, bool], None]) -> None:
     """Call `told(path, removed)` before every file of this process is opened to be written, or removed."""
     if not _hooked:
         # An audit hook cannot be taken back; without listeners it does nothing.
         sys.addaudithook(_audit)
         _hooked.append(True)
     _listeners.append(told)
-    try:
-        yield
-    finally:
-        _listeners.remove(told)
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:

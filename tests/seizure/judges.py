@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from random import Random
 from typing import NamedTuple
 
 from keystore import KeystoreError
@@ -12,7 +13,8 @@ from tests.seizure.key_graph import KeyId
 from tests.seizure.recorder import Recorder
 from tests.seizure.spoils import Spoils, attack, gather
 from tests.seizure.workload import Workload
-from vault.errors import DestroyedError, VaultError
+from tests.vault.world import Record
+from vault.errors import DestroyedError, NotFoundError, VaultError
 from vault.objects import ObjectStoreError
 
 
@@ -91,13 +93,13 @@ def by_bytes(seizure: Seizure, _: Spoils) -> Iterator[str]:
     canaries = seizure.workload.canaries
     marks = Marks(canaries.text_mark, canaries.byte_mark)
     secrets = (*seizure.graph.values.values(), *seizure.stage.masters)
-    keys = Words(("a key", value) for value in secrets)
     everybody = (*seizure.workload.destroyed, *seizure.workload.living)
-    plain = [c for r in everybody for c in (*(str(v).encode() for v in r.applicant.values()), *r.documents.values())]
-    hashes = Words((name, value) for one in plain for name, value in digests(one).items() if len(value) >= FORM_MIN)
+    plain = [c for r in everybody for c in (*(text.encode() for text in texts_of(r)), *r.documents.values())]
+    hashes = ((name, value) for one in plain for name, value in digests(one).items() if len(value) >= FORM_MIN)
+    words = Words([*(("a key", value) for value in secrets), *hashes])
     for origin, piece in seizure.recorder.recording.pieces():
         for data in (piece, *unescaped(piece)):
-            for scan in (marks, keys, hashes):
+            for scan in (marks, words):
                 for hit in scan.find(data):
                     yield f"{hit.label} ({hit.form}) in {origin.source} {origin.name}, step {origin.step}"
 
@@ -146,20 +148,44 @@ def _fields_of(context: bytes) -> list[bytes]:
 
 def by_reading(seizure: Seizure, _: Spoils) -> Iterator[str]:
     """W3, W5: every survivor and held record can be read in full; W4: no destroyed one can."""
-    for record in seizure.workload.living:
+    yield from seizure.workload.troubles
+    yield from readings(seizure.workload)
+
+
+def readings(workload: Workload, sample: int | None = None) -> Iterator[str]:
+    """Who of the living cannot be read now, and who of the destroyed can; of at most `sample` of each."""
+    world = workload.stage.world
+    for record in _some(workload.living, sample):
         try:
-            seizure.world.assert_readable(record)
+            world.assert_readable(record)
         except (AssertionError, VaultError, KeystoreError, ObjectStoreError) as failure:
             yield f"the living record {record.id} cannot be read: {type(failure).__name__}"
-    for record in seizure.workload.destroyed:
+    for record in _some(workload.destroyed, sample):
+        answer = NotFoundError if record.id in workload.forgotten else DestroyedError
         try:
-            seizure.world.assert_readable(record)
-        except DestroyedError:
+            world.assert_readable(record)
+        except answer:
             continue
         except (AssertionError, VaultError, KeystoreError, ObjectStoreError) as failure:
             yield f"the destroyed record {record.id} is answered with {type(failure).__name__}"
         else:
-            yield f"the destroyed record {record.id} can be read"
+            if record.id not in workload.undecided:
+                yield f"the destroyed record {record.id} can be read"
+
+
+def _some(records: list[Record], sample: int | None) -> list[Record]:
+    return records if sample is None or len(records) <= sample else Random(len(records)).sample(records, sample)
+
+
+def texts_of(record: Record) -> Iterator[str]:
+    """Every text that stands in a record's sheet."""
+    waiting = list(record.applicant.values())
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        else:
+            yield str(value)
 
 
 def by_mirror(seizure: Seizure, spoils: Spoils) -> Iterator[str]:
@@ -175,7 +201,8 @@ def by_mirror(seizure: Seizure, spoils: Spoils) -> Iterator[str]:
 def by_authority(seizure: Seizure, _: Spoils) -> Iterator[str]:
     """W5: who is condemned is who was to be, and nobody else."""
     gone = {row[0] for row in seizure.world.rows("SELECT id FROM record_states WHERE destruction_id IS NOT NULL")}
-    expected = {record.id for record in seizure.workload.destroyed}
+    expected = {record.id for record in seizure.workload.destroyed} - seizure.workload.forgotten
+    yield from seizure.workload.astray
     if more := gone - expected:
         yield f"{len(more)} records were destroyed without authority"
     if less := expected - gone:
@@ -197,6 +224,9 @@ def by_certificate(seizure: Seizure, _: Spoils) -> Iterator[str]:
     told = seizure.world.rows("SELECT observed FROM destructions WHERE completed_at IS NOT NULL AND condemned > 0")
     for row in told:
         observed = json.loads(row[0]) if isinstance(row[0], str) else row[0]
+        if "taken_over" in observed:
+            # A rebuild has it from the ledger, which does not repeat the assurance.
+            continue
         if observed["assurance"]["kind"] != kind:
             yield "a destruction record says another assurance than the custodian gives"
 
@@ -206,6 +236,7 @@ def by_memory(seizure: Seizure, _: Spoils) -> Iterator[str]:
     gone = {record.id for record in seizure.workload.destroyed}
     if left := gone & seizure.workload.in_use:
         yield f"a process held the keys of {len(left)} destroyed records after completion"
+    yield from seizure.workload.remembered
 
 
 def by_epoch(seizure: Seizure, _: Spoils) -> Iterator[str]:
@@ -229,7 +260,7 @@ def by_leftovers(seizure: Seizure, _: Spoils) -> Iterator[str]:
 
 def by_places(seizure: Seizure, _: Spoils) -> Iterator[str]:
     """Nothing is written into temporary folders."""
-    for name in sorted(seizure.recorder.wrote):
+    for name in sorted(seizure.stage.notes.wrote):
         yield f"{name} was written into the temporary folder"
 
 

@@ -7,9 +7,10 @@ and every blob ever written, has the other. Nothing is left out because it was s
 import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 KeyId = bytes
+Buffer: TypeAlias = bytes | bytearray | memoryview
 Place = tuple[int, int]
 """A record's place: cohort and slot."""
 
@@ -22,7 +23,7 @@ class PageAt(NamedTuple):
     version: int
 
 
-def key_id(value: bytes | bytearray) -> KeyId:
+def key_id(value: Buffer) -> KeyId:
     return hashlib.sha256(value).digest()
 
 
@@ -38,15 +39,15 @@ class KeyGraph:
     """Key to the contexts of the sheets, slips and documents it sealed."""
     versions: set[tuple[str, int]] = field(default_factory=set)
 
-    def key(self, value: bytes | bytearray) -> KeyId:
+    def key(self, value: Buffer) -> KeyId:
         name = key_id(value)
         self.values.setdefault(name, bytes(value))
         return name
 
-    def wrap(self, master: str, root_key: bytes | bytearray) -> None:
+    def wrap(self, master: str, root_key: Buffer) -> None:
         self.wraps.setdefault(master, set()).add(self.key(root_key))
 
-    def page(self, page_key: bytes | bytearray, at: PageAt, children: Iterable[tuple[int, bytes]]) -> None:
+    def page(self, page_key: Buffer, at: PageAt, children: Iterable[tuple[int, Buffer]]) -> None:
         parent = self.key(page_key)
         if at in self.pages.setdefault(parent, set()):
             return
@@ -60,7 +61,7 @@ class KeyGraph:
             if at.number:
                 self.places.setdefault((at.number, slot), set()).add(child)
 
-    def seal(self, key: bytes | bytearray, context: bytes) -> None:
+    def seal(self, key: Buffer, context: bytes) -> None:
         self.sealed.setdefault(self.key(key), set()).add(context)
 
     def reachable(self, masters: Iterable[str]) -> set[KeyId]:

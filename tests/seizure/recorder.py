@@ -18,21 +18,16 @@ from vault.catalogue.schema import documents, records, roots, sealed_pages
 
 
 class Recorder:
-    """Records one stage. `wrote` are the files outside the stage's folder that this process wrote."""
+    """Records one stage."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.recording = Recording(stage.folder / "recording")
-        self.wrote: set[str] = set()
 
     def snapshot(self) -> None:
         """Take everything as it is now."""
         self.recording.step += 1
-        folder = self.stage.folder
-        self.recording.take_folder("home", folder / "world")
-        self.recording.take_folder("temporary", folder / "tmp")
-        if (folder / "log").exists():
-            self.recording.tail("logs", folder / "log")
+        self._take_files()
         self._take_database()
         self._take_bucket()
         self._take_rows()
@@ -45,7 +40,14 @@ class Recorder:
         if removed and place.is_relative_to(self.stage.folder / "tmp") and place.is_file():
             self.recording.take_file("temporary", place, place.name)
         if place.is_relative_to(self.stage.folder / "tmp"):
-            self.wrote.add(place.name)
+            self.stage.notes.note("wrote", place.name)
+
+    def _take_files(self) -> None:
+        folder = self.stage.folder
+        self.recording.take_folder("home", folder / "world")
+        self.recording.take_folder("temporary", folder / "tmp")
+        if (folder / "log").exists():
+            self.recording.tail("logs", folder / "log")
 
     def _take_database(self) -> None:
         databases = self.stage.world.databases

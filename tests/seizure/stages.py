@@ -12,6 +12,7 @@ from random import Random
 from keystore import open_custodian
 from keystore.custodians import Custodian
 from keystore.secret import KEY_BYTES
+from tests.people import founded_by
 from tests.seizure.instruments import Notes, WatchedCustodian
 from tests.vault.databases import Databases
 from tests.vault.memory_s3 import MemoryBucket
@@ -22,6 +23,8 @@ from vault.clock import SimulatedClock
 from vault.context import Vault
 from vault.custody import Custody
 from vault.home import Founding, found_catalogue
+from vault.log import SigningKey
+from vault.trusted_time import simulated_sources
 
 UNWRAP_ALL = """
 import json, sys
@@ -59,6 +62,8 @@ def _vault(folder: Path, vault_id: bytes, like: Vault, custodian: WatchedCustodi
         like.clock,
         lock_file=folder / "home" / "destruction.lock",
         settle=lambda: None,
+        time=like.time,
+        signing=SigningKey.make(folder / "home", vault_id),
     )
 
 
@@ -75,7 +80,7 @@ class Stage:
     """One vault, its real custodian, and the copies that were taken of the custodian's storage."""
 
     folder: Path
-    world: StageWorld
+    world: World
     real: Custodian
     notes: Notes
     storage: CopiedStorage
@@ -148,8 +153,10 @@ def set_stage(
         clock,
         lock_file=home / "destruction.lock",
         settle=lambda: None,
+        time=simulated_sources(clock),
+        signing=SigningKey.make(home, vault_id),
     )
-    founding = Founding(home, "-", folder, "-", "-", uri, "America/New_York", 24)
+    founding = founded_by(Founding(home, "-", folder, "-", "-", uri, "America/New_York", 24))
     assert found_catalogue(vault, watched, founding)
     callers = [authenticate(vault, create_token(vault, role, role.value)) for role in (Role.CENTER, Role.REVIEWER)]
     world = StageWorld(home.parent, vault, clock, callers[0], callers[1], databases, database, watched=watched)

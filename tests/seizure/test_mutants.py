@@ -17,10 +17,10 @@ from keystore.destruction import STABLE_AFTER, Evidence
 from tests.seizure.game import Game, game
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.faults import Died
+from tests.vault.holding import place_hold
 from vault import condemning, destruction, sheets, staging, uploads
 from vault.catalogue import Transaction
 from vault.catalogue.schema import documents
-from vault.holds import place_hold
 from vault.key_uses import KeyUses
 from vault.objects import Bucket
 from vault.retention import Cause

@@ -1,19 +1,20 @@
 """The workload of a game, from a printed seed: what happens to the vault, and what the test knows to be right."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
+from typing import NamedTuple
 
 from tests.seizure.canaries import Canaries
 from tests.seizure.stages import Stage
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import PURPOSE, Record
 from vault.condemning import Progress
 from vault.destruction import recover_destructions
 from vault.fences import Node
-from vault.holds import place_hold, release_hold
 from vault.reclaim import reclaim, sweep_litter
 from vault.retention import Cause
 from vault.retrieval import read_record
@@ -21,6 +22,13 @@ from vault.uploads import Upload, begin_upload
 
 PART = 9 * 2**20
 DAY = timedelta(hours=25)
+
+
+class Draft(NamedTuple):
+    """The papers of somebody who has not been filed yet."""
+
+    applicant: dict[str, str]
+    scans: dict[str, bytes]
 
 
 @dataclass
@@ -42,16 +50,38 @@ class Workload:
     mirror_bytes: int = 0
     abandoned: list[Upload] = field(default_factory=list)
     filed_meanwhile: list[Record] = field(default_factory=list)
+    undecided: set[str] = field(default_factory=set)
+    """Records whose destruction is begun and not complete: they may be whole, or gone."""
+    forgotten: set[str] = field(default_factory=set)
+    """Destroyed records of which a rebuild has left not even the id."""
+    remembered: list[str] = field(default_factory=list)
+    """What was found in the memory of processes after a destruction was complete."""
+    troubles: list[str] = field(default_factory=list)
+    """What could not be read, or could, at some moment of the game when it should not."""
+    astray: list[str] = field(default_factory=list)
+    """What was destroyed without authority at some moment of the game."""
+
+    def draw(self, documents: int = 1, sizes: Sequence[int] = (300, 700, 3000)) -> Draft:
+        """Papers with a canary in every field."""
+        text = self.canaries.text
+        applicant = {"name": text(), "number": text(), "born": text()}
+        scans = {}
+        for _ in range(documents):
+            size = self.random.choice(sizes)
+            scans[f"{text()}.png"] = self.canaries.document(self.canaries.raw(), size)
+        return Draft(applicant, scans)
 
     def file(self, documents: int = 1, *, complete: bool = True) -> Record:
         """A record with a canary in every field."""
-        text = self.canaries.text
+        return self.file_draft(self.draw(documents), complete=complete)
+
+    def file_draft(self, draft: Draft, *, complete: bool = True) -> Record:
+        """A record of these papers."""
         world = self.stage.world
-        record = world.open(name=text(), number=text(), born=text())
+        record = world.open(**draft.applicant)
         self.places[record.id] = world.place(record)
-        for _ in range(documents):
-            size = self.random.choice((300, 700, 3000))
-            world.upload(record, f"{text()}.png", self.canaries.document(self.canaries.raw(), size))
+        for name, content in draft.scans.items():
+            world.upload(record, name, content)
         if complete:
             world.complete(record)
         self.living.append(record)

@@ -1,10 +1,19 @@
 """Looks for known values in the memory of processes: as they are, and as text."""
 
 import base64
+import os
+import sys
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
+
+import pytest
+
+only_for_root = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or os.geteuid() != 0,
+    reason="only root may read the memory of processes that are not dumpable",
+)
 
 _PIECE = 2 * 1024 * 1024
 _PAGE = 4096
@@ -47,19 +56,24 @@ def present(pid: int, start: int, end: int) -> Iterable[tuple[int, int]]:
                     yield at + numbers[0] * _PAGE, at + (numbers[-1] + 1) * _PAGE
 
 
-def found_in(pid: int, wanted: Mapping[str, bytes]) -> set[str]:
-    """Names of the values that stand in the memory of a process."""
-    needles = {name: forms(value) for name, value in wanted.items()}
-    overlap = max(len(form) for every in needles.values() for form in every)
-    found: set[str] = set()
+def contents(pid: int, overlap: int) -> Iterator[bytes]:
+    """All memory of a process, stretch by stretch, each with so many bytes of the one before it."""
     with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
         for start, end in regions(pid):
             for at, upto in present(pid, start, end):
                 memory.seek(max(start, at - overlap))
                 try:
-                    text = memory.read(upto - memory.tell())
+                    yield memory.read(upto - memory.tell())
                 except OSError:
                     # A device's, or the kernel's own.
                     continue
-                found |= {name for name, every in needles.items() if any(form in text for form in every)}
+
+
+def found_in(pid: int, wanted: Mapping[str, bytes]) -> set[str]:
+    """Names of the values that stand in the memory of a process."""
+    needles = {name: forms(value) for name, value in wanted.items()}
+    overlap = max(len(form) for every in needles.values() for form in every)
+    found: set[str] = set()
+    for text in contents(pid, overlap):
+        found |= {name for name, every in needles.items() if any(form in text for form in every)}
     return found

@@ -14,15 +14,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from keystore import Tree
 from tests.services.postgresql import Server
 from tests.vault.databases import Databases, Files, OnServer, blank_file
 from tests.vault.faults import Died, Fuse, arm, disarm
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
+from tests.vault.test_rebuilding import OPENED, rebuilt
 from tests.vault.world import Record, Sealed, World, make_world
-from vault.destruction import recover_destructions
-from vault.errors import DestroyedError
+from vault.destruction import carry_out, recover_destructions, require_newest
+from vault.errors import DestroyedError, OldCatalogueError
 from vault.filing import complete_record
-from vault.holds import NothingToHoldError, copy_held_keys, place_hold, release_hold
+from vault.frozen_lists import freeze_move
+from vault.holds import NothingToHoldError, copy_held_keys
 from vault.reclaim import reclaim
 from vault.retention import Cause
 
@@ -39,6 +43,7 @@ class Life:
     completed: date | None = None
     holds: set[str] = field(default_factory=set)
     dead: bool = False
+    place: tuple[int, int] = (0, 0)
 
     def dies(self, cause: Cause, now: datetime) -> bool:
         if self.dead or self.holds:
@@ -63,6 +68,8 @@ class Lives(RuleBasedStateMachine):
         self.holds: dict[str, str] = {}
         self.sealed = Sealed()
         self.changed = True
+        self.forgotten: list[Life] = []
+        self.backup: tuple[str, int] | None = None
 
     def teardown(self) -> None:
         self.world.vault.catalogue.close()
@@ -78,13 +85,17 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def open(self) -> None:
         opened = self.world.clock.now()
-        self.lives.append(Life(self.world.open(), opened))
+        self.begin(Life(self.world.open(), opened))
 
     @rule()
     def file(self) -> None:
         opened = self.world.clock.now()
         record = self.world.file()
-        self.lives.append(Life(record, opened, self.today()))
+        self.begin(Life(record, opened, self.today()))
+
+    def begin(self, life: Life) -> None:
+        life.place = self.world.place(life.record)
+        self.lives.append(life)
 
     def today(self) -> date:
         return self.world.clock.now().astimezone(ZONE).date()
@@ -178,6 +189,50 @@ class Lives(RuleBasedStateMachine):
         recover_destructions(self.world.vault)
         assert copy_held_keys(self.world.vault) == 0
 
+    @rule(at=st.none() | st.integers(1, 60))
+    def move(self, at: int | None) -> None:
+        self.snapshot()
+        arm(self.world, Fuse(at, dies=True))
+        with suppress(Died):
+            for tree in Tree:
+                carry_out(self.world.vault, freeze_move(self.world.vault, tree, self.world.custodian.uri, "test"))
+        disarm(self.world)
+        recover_destructions(self.world.vault)
+        self.changed = True
+
+    @rule()
+    def back_up(self) -> None:
+        self.world.vault.catalogue.close()
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        self.backup = self.databases.copied(self.world.database, folder), self.condemnings()
+
+    def condemnings(self) -> int:
+        return int(self.world.value("SELECT COUNT(*) FROM destructions WHERE condemned > 0"))
+
+    @rule()
+    def lose_the_catalogue(self) -> None:
+        """And, if there is a backup, restore it: it is known for an old one."""
+        self.snapshot()
+        condemnings = self.condemnings()
+        if self.backup is not None:
+            self.world.vault.catalogue.close()
+            self.world.database, known = self.backup
+            self.world.restart()
+            self.backup = None
+            if condemnings > known:
+                with pytest.raises(OldCatalogueError):
+                    require_newest(self.world.vault)
+        old = self.world.vault.catalogue
+        self.world, _ = rebuilt(self.world, self.databases)
+        OPENED.remove(self.world.vault.catalogue)
+        old.close()
+        there = {row[0] for row in self.world.rows("SELECT id FROM records")}
+        for life in list(self.lives):
+            if life.completed is None or (life.dead and life.record.id not in there):
+                self.lives.remove(life)
+                self.forgotten.append(life)
+        self.changed = True
+
     def snapshot(self) -> None:
         bucket = self.world.vault.bucket
         assert isinstance(bucket, MemoryBucket)
@@ -199,7 +254,8 @@ class Lives(RuleBasedStateMachine):
             self.snapshot()
             reachable = self.sealed.reachable(self.world)
             for life in self.lives:
-                assert (self.world.place(life.record) in reachable) is not life.dead
+                assert (life.place in reachable) is not life.dead
+            assert not reachable & {life.place for life in self.forgotten}
             self.changed = False
 
 
@@ -212,7 +268,7 @@ class LivesOnPostgresql(Lives):
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=8, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -223,5 +279,5 @@ def server_for_lives(postgresql_with_blank: Server) -> None:
 
 TestLivesOnPostgresql = pytest.mark.usefixtures("server_for_lives")(LivesOnPostgresql.TestCase)
 TestLivesOnPostgresql.settings = settings(
-    max_examples=4, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=3, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -9,14 +9,23 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from tests.people import frozen
 from tests.vault.databases import Databases, on_sqlite
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import World, png, upload
+from vault import holds
+from vault.access import Role, authenticate, create_token
 from vault.catalogue import Catalogue, Transaction, sqlite_url
+from vault.catalogue.engine import newest_revision
 from vault.catalogue.migrations.rules import RULES, Forbid
 from vault.catalogue.schema import metadata
+from vault.destruction import recover_destructions
 from vault.errors import BusyError, CatalogueError, CatalogueFullError, HomeError, RuleBrokenError
 from vault.filing import open_record
-from vault.holds import place_hold, release_hold
+from vault.holds import Kind, Scope, Terms
+from vault.retention import Cause
+
+AUDIT = Terms(Kind.AUDIT, "City Comptroller", "17-aud-3")
 
 
 class Scene:
@@ -39,6 +48,14 @@ class Scene:
         world.upload(receiving)
         held = place_hold(world.vault, [open_one.id], "third").hold_id
         world.fetch(open_one)
+        far = authenticate(world.vault, create_token(world.vault, Role.CENTER, "far"))
+        ruled = holds.place_hold(world.vault, AUDIT, Scope(centers=("far",)), "counsel").hold_id
+        ruled_one = open_record(world.vault, far, idempotency_key="far", applicant={}, body=b"").record_id
+        world.run(
+            "INSERT INTO sunsets (deadline, ends_at, latched_at, outcome, kept) "
+            "VALUES ('2020-12-31', 1, 2, 'PRESERVE', '[]')"
+        )
+        frozen_one = frozen(world.vault, Cause.SCRUB)
         self.ids = {
             "dead": dead.id,
             "whole": whole[0].id,
@@ -48,7 +65,11 @@ class Scene:
             "released": first,
             "hold": hold,
             "third": held,
+            "ruled": ruled,
+            "ruled_one": ruled_one,
+            "order": world.value(f"SELECT ending_order FROM hold_records WHERE hold_id = '{first}'"),
             "done": done.id,
+            "frozen": frozen_one,
             "young_cohort": world.place(open_one)[0],
             "old_cohort": world.place(dead)[0],
             "shut_cohort": shut,
@@ -65,19 +86,41 @@ def scene(quick_world: World) -> Scene:
 
 
 RECORD = "INSERT INTO records (id, cohort_id, slot, policy_version, opened_at, sheet) VALUES ('n', {c}, {s}, 1, 1, 'x')"
+HELD = "INSERT INTO hold_records (hold_id, record_id, cohort_id) VALUES ('{{hold}}', '{r}', {c})"
 DOCUMENT = "INSERT INTO documents VALUES ('n', '{r}', 't', 'o', 's', 1)"
+
+JOURNAL = (
+    "INSERT INTO journal (id, at, event, subject, facts, salt) "
+    "SELECT {id}, at, 'e', 's', facts, salt FROM journal WHERE id = 1"
+)
 
 FORBIDDEN = {
     "records_stay": "DELETE FROM records WHERE id = '{young}'",
     "cohorts_stay": "DELETE FROM cohorts WHERE id = {young_cohort}",
     "destructions_stay": "DELETE FROM destructions WHERE id = '{done}'",
+    "policies_stay": "DELETE FROM policies",
+    "orders_stay": "DELETE FROM orders",
+    "lists_stay": "DELETE FROM lists",
+    "list_slots_stay": "DELETE FROM list_slots",
+    "policies_are_append_only": "UPDATE policies SET retention_months = 1",
+    "lists_are_append_only": "UPDATE lists SET count = 1",
+    "list_slots_are_append_only": "UPDATE list_slots SET cohort_id = cohort_id",
+    "policies_follow_one_another": "INSERT INTO policies SELECT 0, document, approvals, order_id, time_zone, "
+    "retention_months, abandon_after_hours, adopted_at FROM policies",
+    "orders_are_used_once": "UPDATE orders SET used_at = 1, used_by = 'x'",
+    "orders_are_used_once: changed": "UPDATE orders SET body = '{{}}'",
+    "destructions_have_authority": "UPDATE destructions SET condemned_at = 1 WHERE id = '{frozen}'",
+    "due_dates_come_nearer": "UPDATE records SET due_on = '2100-01-01' WHERE id = '{young}'",
     "journal_stay": "DELETE FROM journal WHERE id = 1",
     "hold_records_stay": "DELETE FROM hold_records WHERE hold_id = '{third}'",
+    "hold_scopes_stay": "DELETE FROM hold_scopes WHERE hold_id = '{ruled}'",
     "holds_stay": "DELETE FROM holds WHERE id = '{third}'",
     "reads_stay": "DELETE FROM reads",
     "journal_is_append_only": "UPDATE journal SET event = 'x' WHERE id = 1",
-    "journal_has_no_gaps": "INSERT INTO journal SELECT MAX(id) + 2, 1, 'e', 's', 'null' FROM journal",
-    "journal_has_no_gaps: from behind": "INSERT INTO journal SELECT 0, 1, 'e', 's', 'null'",
+    "journal_has_no_gaps": JOURNAL.format(id="(SELECT MAX(id) + 2 FROM journal)"),
+    "journal_has_no_gaps: from behind": JOURNAL.format(id=0),
+    "ledger_nodes_stay": "DELETE FROM ledger_nodes",
+    "ledger_nodes_are_append_only": "UPDATE ledger_nodes SET position = position + 1000",
     "reads_are_append_only": "UPDATE reads SET purpose = 'audit'",
     "records_enter_open_cohorts: closed": RECORD.format(c="{shut_cohort}", s=40),
     "records_enter_open_cohorts: slot not given out": RECORD.format(c="{young_cohort}", s=900),
@@ -106,9 +149,26 @@ FORBIDDEN = {
     "cohorts_are_condemned_once": "UPDATE cohorts SET condemned_by = NULL WHERE id = {old_cohort}",
     "cohorts_with_held_records_are_not_condemned": "UPDATE cohorts SET closed_at = 1, condemned_by = '{done}' "
     "WHERE id = {young_cohort}",
-    "holds_protect_living_records: destroyed": "INSERT INTO hold_records VALUES ('{hold}', '{dead}', {old_cohort})",
-    "holds_protect_living_records: wrong cohort": "INSERT INTO hold_records VALUES ('{hold}', '{receiving}', "
-    "{old_cohort})",
+    "held_records_are_not_condemned: by a rule": "UPDATE records SET condemned_by = '{done}' WHERE id = '{ruled_one}'",
+    "holds_protect_living_records: destroyed": HELD.format(r="{dead}", c="{old_cohort}"),
+    "holds_protect_living_records: wrong cohort": HELD.format(r="{receiving}", c="{old_cohort}"),
+    "hold_records_end_on_orders": "UPDATE hold_records SET ends_at = 1 WHERE hold_id = '{third}'",
+    "hold_records_end_on_orders: another hold's": "UPDATE hold_records SET ends_at = 1, ending_order = '{order}' "
+    "WHERE hold_id = '{third}'",
+    "hold_scopes_end_on_orders": "UPDATE hold_scopes SET ends_at = 1 WHERE hold_id = '{ruled}'",
+    "hold_records_end_after_their_tail": "UPDATE hold_records SET ended_at = 1 WHERE hold_id = '{third}'",
+    "hold_records_end_after_their_tail: again": "UPDATE hold_records SET ended_at = ended_at + 1 "
+    "WHERE hold_id = '{released}'",
+    "hold_scopes_end_after_their_tail": "UPDATE hold_scopes SET ended_at = 1 WHERE hold_id = '{ruled}'",
+    "hold_records_stay_what_they_are": "UPDATE hold_records SET record_id = '{receiving}' WHERE hold_id = '{third}'",
+    "hold_scopes_stay_what_they_are": "UPDATE hold_scopes SET since = 1 WHERE hold_id = '{ruled}'",
+    "holds_are_released_when_all_parts_have_ended": "UPDATE holds SET released_at = 1 WHERE id = '{third}'",
+    "holds_are_released_when_all_parts_have_ended: of rules": "UPDATE holds SET released_at = 1 WHERE id = '{ruled}'",
+    "time_marks_stay": "DELETE FROM time_marks",
+    "trusted_time_goes_forward": "UPDATE time_marks SET high_water = high_water - 1",
+    "trusted_time_goes_forward: suspect": "UPDATE time_marks SET high_water = 1, suspect_since = 1, why = 'x'",
+    "sunsets_stay": "DELETE FROM sunsets",
+    "sunsets_latch_once": "UPDATE sunsets SET outcome = 'DESTROY'",
     "holds_are_released_once": "UPDATE holds SET released_at = NULL WHERE id = '{released}'",
     "holds_are_released_once: renamed": "UPDATE holds SET id = 'x' WHERE id = '{third}'",
     "trees_go_forward": "UPDATE trees SET version = 1 WHERE tree = 'active'",
@@ -126,6 +186,10 @@ FORBIDDEN = {
 CONSTRAINTS = {
     "one vault": "INSERT INTO vaults VALUES (2, 'x', 1, 0, 'x')",
     "role": "UPDATE access_tokens SET role = 'root'",
+    "one time": "INSERT INTO time_marks VALUES (2, 1, 1, 'x', 1, NULL, NULL)",
+    "suspect for no reason": "UPDATE time_marks SET suspect_since = 1",
+    "latched early": "INSERT INTO sunsets (deadline, ends_at, latched_at, outcome) "
+    "VALUES ('2021-12-31', 2, 1, 'DESTROY')",
     "slot zero": "UPDATE cohorts SET next_slot = 1025 WHERE id = {young_cohort}",
     "condemned is closed": "UPDATE cohorts SET condemned_by = '{done}' WHERE id = 99",
     "completed without a date": "UPDATE records SET completed_at = 1 WHERE id = '{receiving}'",
@@ -203,11 +267,14 @@ def test_changes_that_matter_to_a_list_are_counted(scene: Scene) -> None:
         return int(scene.world.value("SELECT revision FROM cohorts WHERE id = {young_cohort}".format(**scene.ids)))
 
     world, receiving = scene.world, scene.world.records[-1]
+    recover_destructions(world.vault)
     steps: list[Callable[[], object]] = [
         world.open,
         lambda: world.complete(receiving),
         lambda: place_hold(world.vault, [receiving.id], "x"),
         lambda: release_hold(world.vault, scene.ids["third"], "counsel"),
+        lambda: holds.place_hold(world.vault, AUDIT, Scope(program=True), "counsel"),
+        lambda: release_hold(world.vault, scene.ids["ruled"], "counsel"),
         lambda: scene.sql("UPDATE records SET spared = true WHERE id = '{receiving}'"),
     ]
     for step in steps:
@@ -221,7 +288,9 @@ def test_the_migrations_give_the_schema_in_the_code(databases: Databases, tmp_pa
     catalogue.migrate()
     catalogue.migrate()
     with catalogue.read() as tx:
-        assert compare_metadata(MigrationContext.configure(tx, opts={"compare_type": True}), metadata) == []
+        context = MigrationContext.configure(tx, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == newest_revision(), "what is asked without Alembic"
     catalogue.close()
 
 
@@ -345,7 +414,5 @@ def test_a_writer_that_waits_too_long_is_told_so(quick_world: World, monkeypatch
 def test_a_snapshot_does_not_move(quick_world: World) -> None:
     with quick_world.vault.catalogue.read() as tx:
         first = tx.exec_driver_sql("SELECT COUNT(*) FROM journal").scalar()
-        quick_world.run(
-            "INSERT INTO journal (id, at, event, subject, facts) SELECT MAX(id) + 1, 1, 'e', 's', 'null' FROM journal"
-        )
+        quick_world.run(JOURNAL.format(id="(SELECT MAX(id) + 1 FROM journal)"))
         assert tx.exec_driver_sql("SELECT COUNT(*) FROM journal").scalar() == first

@@ -57,6 +57,20 @@ def test_a_lease_that_is_fresh_is_not_written_again(quick_world: World) -> None:
     assert quick_world.value("SELECT lease_until FROM nodes") > first
 
 
+def test_a_clock_that_is_set_back_does_not_end_a_lease(quick_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    steady = [steady_seconds()]
+    monkeypatch.setattr(fences, "steady_seconds", lambda: steady[0])
+    node = Node(quick_world.vault)
+    node.beat()
+    before = quick_world.value("SELECT lease_until FROM nodes")
+    quick_world.advance(days=-800)
+    for _ in range(3):
+        steady[0] += LEASE.total_seconds() - 1
+        assert node.may_serve
+        node.beat()
+    assert quick_world.value("SELECT lease_until FROM nodes") < before
+
+
 def test_a_node_confirms_a_new_version_after_cutting_the_condemned(quick_world: World) -> None:
     dead, young = quick_world.open(), quick_world.open()
     for record in (dead, young):

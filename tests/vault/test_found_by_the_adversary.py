@@ -8,10 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from tests.vault.databases import on_sqlite
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import World
 from vault.destruction import recover_destructions
 from vault.errors import DamagedError, DestructionRefusedError
-from vault.holds import list_holds, place_hold, release_hold
+from vault.holds import list_holds
 
 
 def back_up(world: World, to: Path) -> None:
@@ -77,11 +78,11 @@ def test_a_record_added_to_a_hold_during_its_release_keeps_it(quick_world: World
         if now == "condemn":
             place_hold(quick_world.vault, [late.id], "docket")
 
-    with pytest.raises(DestructionRefusedError):
-        release_hold(quick_world.vault, hold, "counsel", widen)
-    assert [line.records for line in list_holds(quick_world.vault)] == [2]
+    release_hold(quick_world.vault, hold, "counsel", widen)
+    assert [line.records for line in list_holds(quick_world.vault)] == [1]
     quick_world.advance(days=800)
-    assert quick_world.sweep().condemned == 0
-    quick_world.assert_readable(record, late)
+    assert quick_world.sweep().condemned == 1
+    quick_world.assert_readable(late)
+    quick_world.assert_destroyed(record)
     release_hold(quick_world.vault, hold, "counsel")
-    assert quick_world.sweep().condemned == 2
+    assert quick_world.sweep().condemned == 1

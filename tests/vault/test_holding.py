@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from keystore import Custodian
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket, refused
 from tests.vault.world import Record, World
 from vault.custody import Custody
 from vault.errors import CustodianError, DestructionRefusedError, NotFoundError, RuleBrokenError, VaultError
-from vault.holds import NothingToHoldError, copy_held_keys, list_holds, place_hold, release_hold
+from vault.holds import NothingToHoldError, copy_held_keys, list_holds
 from vault.ids import new_id
 from vault.objects import ObjectStoreUnavailable
 
@@ -64,7 +65,7 @@ def test_unknown_and_destroyed_ids_are_answered_one_by_one(quick_world: World) -
     asked = [dead.id, stranger, "Jane Doe", "' OR 1=1 --", "", living.id]
     answers = place_hold(quick_world.vault, asked, "d").answers
     assert answers == {
-        dead.id: f"destroyed by {done.id}",
+        dead.id: f"destroyed on 2028-03-15 by {done.id}",
         stranger: "unknown",
         "Jane Doe": "unknown",
         "' OR 1=1 --": "unknown",
@@ -198,7 +199,9 @@ def test_a_condemned_record_cannot_be_held_not_even_past_the_code(quick_world: W
     quick_world.sweep()
     cohort, _ = quick_world.place(record)
     with pytest.raises(RuleBrokenError):
-        quick_world.run(f"INSERT INTO hold_records VALUES ('{hold}', '{record.id}', {cohort})")
+        quick_world.run(
+            f"INSERT INTO hold_records (hold_id, record_id, cohort_id) VALUES ('{hold}', '{record.id}', {cohort})"
+        )
     with pytest.raises(NothingToHoldError):
         place_hold(quick_world.vault, [record.id], "late")
     assert quick_world.value("SELECT COUNT(*) FROM hold_records") == 1

@@ -1,40 +1,57 @@
 """A real SIGKILL in a real process, at each named step; what was on the disk is all that is left."""
 
 import json
+import secrets
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, settings
-from tests.vault.databases import Databases
-from tests.vault.world import START, World
+from tests.people import founded_by
+from tests.services.object_stores import ACCESS_KEY, SECRET_KEY
+from tests.vault.databases import Databases, on_sqlite
+from tests.vault.holding import place_hold
+from tests.vault.world import START, Record, World
 from vault.access import Role, authenticate, create_token
 from vault.clock import SimulatedClock
 from vault.destruction import recover_destructions
-from vault.holds import copy_held_keys, place_hold
+from vault.holds import copy_held_keys
 from vault.home import Founding, Home, found_vault, open_vault
 
 STEPS = ("intent", "create master", "stage", "condemn", "fence", "destroy master", "record")
 
 
-def at_step(folder: Path, seaweedfs: str, databases: Databases, operation: str, step: str) -> None:
+@dataclass
+class Scene:
+    """Somebody due, somebody held and somebody young, in a vault at rest."""
+
+    folder: Path
+    clock: SimulatedClock
+    world: World
+    due: Record
+    held: Record
+    young: Record
+
+
+def prepare(folder: Path, seaweedfs: str, databases: Databases) -> Scene:
     clock = SimulatedClock(START)
-    founding = Founding(
-        home=folder / "home",
-        objects=seaweedfs,
-        objects_folder=folder / "objects",
-        bucket=settings(None).bucket,
-        region="us-east-1",
-        custodian=f"file:{folder}/keys",
-        time_zone="America/New_York",
-        retention_months=24,
-        access_key=ACCESS_KEY,
-        secret_key=SECRET_KEY,
-        database=databases.unused(),
+    founding = founded_by(
+        Founding(
+            home=folder / "home",
+            objects=seaweedfs,
+            objects_folder=folder / "objects",
+            bucket=f"kills-{secrets.token_hex(8)}",
+            region="us-east-1",
+            custodian=f"file:{folder}/keys",
+            time_zone="America/New_York",
+            retention_months=24,
+            access_key=ACCESS_KEY,
+            secret_key=SECRET_KEY,
+            database=databases.unused(),
+        )
     )
     found_vault(founding, clock)
     with open_vault(folder / "home", clock) as vault:
@@ -44,10 +61,23 @@ def at_step(folder: Path, seaweedfs: str, databases: Databases, operation: str, 
         hold = place_hold(vault, [held.id], "d").hold_id
         world.advance(days=800)
         young = world.file()
-        (folder / "clock.json").write_text(json.dumps({"now": clock.now().isoformat(), "hold": hold}))
+        facts = {"now": clock.now().isoformat(), "hold": hold, "custodian": founding.custodian}
+        (folder / "clock.json").write_text(json.dumps(facts))
+    return Scene(folder, clock, world, due, held, young)
+
+
+def dies(folder: Path, operation: str, step: str) -> bool:
+    """Whether the process was killed, as it was meant to; it ended well if not."""
     command = [sys.executable, "-m", "tests.vault.victim", str(folder), operation, step]
     ended = subprocess.run(command, check=False, capture_output=True, cwd=Path(__file__).parents[2], timeout=60)
-    assert ended.returncode == -9, ended.stderr.decode()
+    assert ended.returncode in (0, -9), ended.stderr.decode()
+    return ended.returncode == -9
+
+
+def at_step(folder: Path, seaweedfs: str, databases: Databases, operation: str, step: str) -> None:
+    scene = prepare(folder, seaweedfs, databases)
+    world, clock, due, held, young = scene.world, scene.clock, scene.due, scene.held, scene.young
+    assert dies(folder, operation, step)
     with open_vault(folder / "home", clock) as vault:
         world.vault = vault
         recovered = recover_destructions(vault)
@@ -86,3 +116,42 @@ def test_a_scrub_or_release_that_is_killed(
     tmp_path: Path, seaweedfs: str, databases: Databases, operation: str, step: str
 ) -> None:
     at_step(tmp_path / "vault", seaweedfs, databases, operation, step)
+
+
+def test_a_move_that_is_killed_again_and_again(tmp_path: Path, seaweedfs: str, databases: Databases) -> None:
+    """One after the other, on one vault: of each the next knows nothing but what is on the disk."""
+    scene = prepare(tmp_path / "vault", seaweedfs, databases)
+    for step in ("stage", "fence", "record"):
+        assert dies(scene.folder, "move", step)
+        with open_vault(scene.folder / "home", scene.clock) as vault:
+            scene.world.vault = vault
+            recovered = recover_destructions(vault)
+            assert (len(recovered.finished), len(recovered.undone)) == ((1, 0) if step in STEPS[4:] else (0, 1))
+            scene.world.assert_two_masters()
+            scene.world.assert_readable(scene.due, scene.held, scene.young)
+    assert not dies(scene.folder, "move", "none")
+    with open_vault(scene.folder / "home", scene.clock) as vault:
+        scene.world.vault = vault
+        scene.world.assert_two_masters()
+        scene.world.sweep()
+        scene.world.assert_readable(scene.held, scene.young)
+        scene.world.assert_destroyed(scene.due)
+
+
+@on_sqlite
+def test_a_rebuild_that_is_killed_again_and_again(tmp_path: Path, seaweedfs: str, databases: Databases) -> None:
+    scene = prepare(tmp_path / "vault", seaweedfs, databases)
+    with open_vault(scene.folder / "home", scene.clock) as vault:
+        scene.world.vault = vault
+        scene.world.sweep()
+    # Each of its effects is a boundary in `test_crashes_of_moves`; here ever more of them are on the disk.
+    at = 1
+    while dies(scene.folder, "rebuild", str(at)):
+        at *= 4
+    assert at > 16
+    with open_vault(scene.folder / "home", scene.clock) as vault:
+        scene.world.vault = vault
+        assert recover_destructions(vault).masters_discarded == 0
+        scene.world.assert_two_masters()
+        scene.world.assert_readable(scene.held, scene.young)
+        scene.world.assert_destroyed(scene.due)

@@ -7,13 +7,13 @@ import pytest
 
 from keystore import CustodianError, KeystoreError, MasterState, Tree
 from keystore.custodians import FileCustodian
+from tests.vault.holding import place_hold
 from tests.vault.world import Sealed, World
 from vault.catalogue.schema import roots
 from vault.custody import Custody
 from vault.destruction import recover_destructions
 from vault.errors import DestructionRefusedError
 from vault.frozen_lists import freeze_move
-from vault.holds import place_hold
 from vault.moving import RENEW_BEFORE, masters_in_use, move_masters, renew_masters
 
 

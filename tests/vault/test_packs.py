@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keystore import Key, KeystoreError, OpenTree, SealBrokenError, SealedPage, SealedRoot, StagedTree, Tree
+from tests.vault.holding import place_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import World
 from vault import mirror
 from vault.catalogue import Transaction, keys
 from vault.errors import BusyError
-from vault.holds import place_hold
 from vault.mirror import pack, pack_name, read_back, unpack, write
 from vault.objects import ObjectStoreMisbehaved
 from vault.reclaim import reclaim

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -14,8 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, settings
-from tests.services.postgresql import Server, database_of, server, server_folder
+from tests.services.postgresql import Server, database_of, server
 from tests.vault.databases import OnServer, migrate
+from tests.vault.holding import place_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import Record, World, make_world, png
 from vault.access import Role, create_token
@@ -33,7 +33,7 @@ from vault.errors import (
     VaultError,
 )
 from vault.filing import complete_record, open_record
-from vault.holds import NothingToHoldError, copy_held_keys, place_hold
+from vault.holds import NothingToHoldError, copy_held_keys
 from vault.home import Founding, found_vault, open_vault
 from vault.key_uses import KeyUses
 
@@ -519,69 +519,3 @@ def test_holds_that_race_with_a_condemnation_win_or_are_refused(quick_world: Wor
     world.sweep()
     assert {record.id for record in records if world.is_readable(record)} == set(acknowledged)
     world.assert_two_masters()
-
-
-# --- a standby takes over ------------------------------------------------------------------------------
-
-
-def test_a_standby_that_lagged_takes_over_and_is_known_for_another(tmp_path: Path) -> None:
-    with server() as primary, server_folder(in_memory=False) as folder:
-        primary.run("CREATE DATABASE blank")
-        migrate(primary.url("blank"))
-        standby = Server(folder)
-        standby.follow(primary)
-        standby.start()
-        try:
-            lag_and_fail_over(tmp_path, primary, standby)
-        finally:
-            standby.stop()
-
-
-def lag_and_fail_over(tmp_path: Path, primary: Server, standby: Server) -> None:
-    world = make_world(tmp_path / "vault", MemoryBucket(), OnServer(primary))
-    name = database_of(world.database)
-    before = world.file()
-    incarnation = world.vault.catalogue.incarnation()
-    # The standby has what was filed so far, and then no more.
-    reached = primary.run("SELECT pg_current_wal_lsn()")[0][0]
-    eventually(lambda: standby.run(f"SELECT pg_last_wal_replay_lsn() >= '{reached}'")[0][0])
-    assert standby.run("SELECT COUNT(*) FROM records", database=name) == [(1,)]
-    standby.run("ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
-    eventually(lambda: standby.run("SELECT COUNT(*) FROM pg_stat_wal_receiver")[0][0] == 0)
-    lost = world.file()
-    world.assert_readable(before, lost)
-    # A process that knows both servers uses the one that takes writes, and restarts of it are nothing new.
-    both = primary.url(name, host=f"{primary.folder},{standby.folder}")
-    service, operator = Catalogue(both), Catalogue(both)
-    assert records_in(service) == 2
-    with pytest.raises(CatalogueError):
-        records_in(Catalogue(standby.url(name)))
-    primary.restart()
-    assert service.incarnation() == world.vault.catalogue.incarnation() == incarnation
-    primary.stop("crash")
-    with pytest.raises(CatalogueError):
-        records_in(service)
-    standby.run("SELECT pg_promote()")
-    # At once, and without a checkpoint, it is known for another: whoever has used the old one refuses it.
-    with pytest.raises(CatalogueError, match="replaced by another"):
-        records_in(service)
-    with pytest.raises(CatalogueError, match="replaced by another"):
-        service.incarnation()
-    taken_over = operator.incarnation()
-    assert taken_over != incarnation
-    assert taken_over.partition("/")[0] == incarnation.partition("/")[0], "the same system, on another timeline"
-    assert records_in(operator) == 1, "what was filed after the lag began is missing: bringing it forward is needed"
-    for catalogue in (service, operator, world.vault.catalogue):
-        catalogue.close()
-
-
-def records_in(catalogue: Catalogue) -> int:
-    with catalogue.read() as tx:
-        return int(tx.execute(sa.text("SELECT COUNT(*) FROM records")).scalar_one())
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

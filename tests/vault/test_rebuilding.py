@@ -10,13 +10,14 @@ import sqlalchemy as sa
 
 from keystore import MasterState
 from tests.vault.databases import Databases
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import PURPOSE, Record, Sealed, World, open_world_vault
 from vault.catalogue import Catalogue
 from vault.catalogue.schema import access_tokens
 from vault.destruction import recover_destructions, require_newest
 from vault.errors import DamagedError, NotFoundError, OldCatalogueError
 from vault.filing import open_record
-from vault.holds import list_holds, place_hold, release_hold
+from vault.holds import list_holds
 from vault.ledger import PREFIX, publish
 from vault.manifests import manifest_name
 from vault.mirror import PREFIX as PACKS
@@ -227,8 +228,18 @@ def test_repeated_requests_are_still_recognised(quick_world: World, databases: D
     world.complete(record)
     with pytest.raises(NotFoundError):
         read_record(world.vault, world.reviewer, lost.id, PURPOSE)
+    with pytest.raises(NotFoundError, match="file its documents again"):
+        world.upload(lost)
     again = open_record(world.vault, world.center, idempotency_key="k", applicant={"name": "A"}, body=b"1")
     assert not again.repeated
+
+
+def test_no_slot_of_a_lost_record_is_given_out_again(quick_world: World, databases: Databases) -> None:
+    """Nothing but the packs names the cohort of a record that was still receiving."""
+    lost = quick_world.place(quick_world.open())
+    world, done = rebuilt(quick_world, databases)
+    assert done.records == 0
+    assert world.place(world.file())[0] > lost[0]
 
 
 def test_packs_and_ledger_alone_are_enough(quick_world: World, databases: Databases, tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from keystore import Tree
 from tests.services.object_stores import settings
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.faults import Died, Fuse, arm, disarm
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket, MemoryS3
 from tests.vault.world import World, make_world, png
 from vault import mirror
 from vault.errors import CatalogueFullError, DestructionRefusedError
-from vault.holds import place_hold, release_hold
 from vault.ids import RecordId, new_id
 from vault.manifests import manifest_name
 from vault.objects import Bucket, ObjectStoreDenied, ObjectStoreError

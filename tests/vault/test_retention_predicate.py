@@ -4,10 +4,10 @@ from datetime import date, timedelta
 
 import pytest
 
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import Record, World
 from vault.catalogue import Transaction
 from vault.frozen_lists import forecast
-from vault.holds import place_hold, release_hold
 from vault.retention import CONDEMNABLE, Cause, Predicate, Verdict, count_verdicts, judge, not_eligible
 
 
@@ -76,7 +76,7 @@ def test_forecast_counts_the_living(cast: Cast) -> None:
     vault = cast.world.vault
     sweep, scrub = forecast(vault, Cause.SWEEP), forecast(vault, Cause.SCRUB)
     assert sweep.would_die == {"due": 2, "given up": 1}
-    assert sweep.would_live == {"held": 4, "not due": 1, "receiving": 1}
+    assert sweep.would_live == {"held": 4, "not eligible": 1, "receiving": 1}
     assert scrub.would_die == {"ordered": 3, "given up": 1}
     assert scrub.would_live == {"held": 4, "receiving": 1}
     assert cast.world.sweep().condemned == 3

@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterator
 
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import PNG_END, PNG_HEAD, World, upload
-from vault.holds import place_hold, release_hold
 from vault.objects import Bucket
 from vault.reclaim import reclaim
 from vault.retrieval import read_record
@@ -85,7 +85,8 @@ def test_the_search_finds_what_is_there(quick_world: World) -> None:
         for number, shape in enumerate(shapes(needle)):
             assert any(s in b"-" + shape + b"-" for s in shapes(needle)), number
     quick_world.run(
-        f"INSERT INTO journal (id, at, event, subject, facts) SELECT MAX(id) + 1, 1, '{NAME}', 's', 'null' FROM journal"
+        "INSERT INTO journal (id, at, event, subject, facts, salt) "
+        f"SELECT id + 1, at, '{NAME}', 's', facts, salt FROM journal ORDER BY id DESC LIMIT 1"
     )
     quick_world.vault.bucket.put("documents/x", base64.b64encode(b"zz" + FILE.encode() + b"zz"))
     assert set(found(stored(quick_world))) == {NAME, FILE}

@@ -35,7 +35,7 @@ from vault.errors import (
     VaultError,
 )
 from vault.ids import base32, is_id, new_id
-from vault.merkle import tree_hash
+from vault.log.merkle import tree_hash
 from vault.policy import Policy, due_on
 
 # --- due dates ----------------------------------------------------------------------------------------

@@ -12,15 +12,16 @@ import pytest
 import keystore
 from keystore import CustodianError, Rewrite, StagedTree, TreeChange
 from keystore.custodians import FileCustodian
+from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import Record, Sealed, World
 from vault import staging
 from vault.destruction import carry_out, recover_destructions
 from vault.errors import BusyError, DestroyedError, DestructionRefusedError
 from vault.filing import complete_record
-from vault.frozen_lists import forecast, freeze
-from vault.holds import NothingToHoldError, place_hold, release_hold
-from vault.merkle import tree_hash
+from vault.frozen_lists import forecast, freeze_sweep
+from vault.holds import NothingToHoldError
+from vault.log.merkle import tree_hash
 from vault.retention import Cause
 
 STEPS = ["intent", "create master", "stage", "condemn", "fence", "destroy master", "record"]
@@ -170,7 +171,7 @@ def test_a_hold_after_condemnation_is_told_so(quick_world: World, step: str) -> 
             answers.append(place_hold(quick_world.vault, [dead.id, young.id], "late-2").answers)
 
     done = quick_world.sweep(hold)
-    assert answers == [{dead.id: f"destroyed by {done.id}", young.id: "held"}]
+    assert answers == [{dead.id: f"destroyed on 2028-03-15 by {done.id}", young.id: "held"}]
     quick_world.assert_destroyed(dead, other)
     quick_world.scrub()
     quick_world.assert_readable(young)
@@ -241,7 +242,7 @@ def test_holds_racing_in_threads_end_in_one_of_the_two_promises(new_world: Calla
             world.scrub()
             world.assert_readable(victim)
         else:
-            assert answers[0].startswith("destroyed by ")
+            assert answers[0].startswith("destroyed on 20")
             world.assert_destroyed(victim)
         world.assert_two_masters()
     assert outcomes == {True, False}, "the race was never lost, or never won: it tests nothing"
@@ -326,7 +327,7 @@ def test_a_second_destruction_at_once_is_refused(quick_world: World) -> None:
     def again(now: str) -> None:
         vault = quick_world.vault
         with pytest.raises(DestructionRefusedError):
-            freeze(vault, Cause.SCRUB, "another")
+            freeze_sweep(vault)
         with pytest.raises(BusyError):
             recover_destructions(vault)
         with pytest.raises(BusyError):
@@ -341,7 +342,7 @@ def test_a_second_destruction_at_once_is_refused(quick_world: World) -> None:
 def test_a_list_that_was_undone_is_never_carried_out(quick_world: World) -> None:
     record = quick_world.file()
     quick_world.advance(days=800)
-    frozen = freeze(quick_world.vault, Cause.SWEEP, "test")
+    frozen = freeze_sweep(quick_world.vault)
     assert recover_destructions(quick_world.vault).undone == [frozen]
     with pytest.raises(DestructionRefusedError, match="undone"):
         carry_out(quick_world.vault, frozen)

@@ -1,21 +1,59 @@
 """A process that is killed: `python -m tests.vault.victim FOLDER OPERATION STEP` on a prepared vault.
 
-Prints the step and kills itself with SIGKILL when it is reached, so that nothing of Python runs any more.
+Kills itself with SIGKILL when the step is reached, so that nothing of Python runs any more. A rebuild names no steps:
+there STEP is the number of the durable effect before which it dies (a master made, an object stored, a commit, a file
+renamed); past the last one it ends well.
 """
 
 import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import sqlalchemy as sa
+
+from keystore import Tree
+from keystore.custodians import FileCustodian
+from tests.people import frozen
+from tests.vault.holding import release_hold
 from vault.clock import SimulatedClock
 from vault.destruction import carry_out
-from vault.frozen_lists import freeze
-from vault.holds import release_hold
-from vault.home import open_vault
+from vault.frozen_lists import freeze_move
+from vault.home import Home, open_vault
+from vault.objects import Bucket
+from vault.replacement import replace_catalogue
 from vault.retention import Cause
+
+
+def rebuild(folder: Path, clock: SimulatedClock, fatal: int) -> None:
+    count = 0
+
+    def reach() -> None:
+        nonlocal count
+        count += 1
+        if count == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def deadly(effect: Callable[..., Any]) -> Callable[..., Any]:
+        def reached(*given: Any, **more: Any) -> Any:
+            reach()
+            return effect(*given, **more)
+
+        return reached
+
+    for owner, name in (
+        (FileCustodian, "create"),
+        (FileCustodian, "destroy"),
+        (Bucket, "put"),
+        (Path, "rename"),
+    ):
+        setattr(owner, name, deadly(getattr(owner, name)))
+    sa.event.listen(sa.Engine, "commit", lambda _: reach())
+    replace_catalogue(Home.at(folder / "home"), clock)
 
 
 def main(folder: Path, operation: str, fatal: str) -> None:
@@ -23,12 +61,19 @@ def main(folder: Path, operation: str, fatal: str) -> None:
         if step == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    clock = json.loads((folder / "clock.json").read_text())
-    with open_vault(folder / "home", SimulatedClock(datetime.fromisoformat(clock["now"]))) as vault:
+    facts = json.loads((folder / "clock.json").read_text())
+    clock = SimulatedClock(datetime.fromisoformat(facts["now"]))
+    if operation == "rebuild":
+        rebuild(folder, clock, int(fatal))
+        return
+    with open_vault(folder / "home", clock) as vault:
         if operation == "release":
-            release_hold(vault, clock["hold"], "counsel", progress)
+            release_hold(vault, facts["hold"], "counsel", progress)
+        elif operation == "move":
+            for tree in Tree:
+                carry_out(vault, freeze_move(vault, tree, facts["custodian"], "test"), progress)
         else:
-            carry_out(vault, freeze(vault, Cause(operation), "test"), progress)
+            carry_out(vault, frozen(vault, Cause(operation)), progress)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from keystore import KeystoreError, OpenTree, SealBrokenError, SealedPage, SealedRoot, Tree, slots_of
 from keystore.custodians import Custodian, FileCustodian
+from tests.people import founded_by, frozen
 from tests.vault.databases import Databases
 from vault import mirror
 from vault.access import Caller, Role, authenticate, create_token
@@ -26,13 +27,14 @@ from vault.custody import Custody
 from vault.destruction import carry_out
 from vault.errors import DestroyedError
 from vault.filing import complete_record, open_record
-from vault.frozen_lists import freeze
 from vault.home import Founding, found_catalogue
 from vault.ids import RecordId
 from vault.keyring import custodian_of
+from vault.log import SigningKey
 from vault.objects import Bucket
 from vault.retention import Cause
 from vault.retrieval import read_document, read_record
+from vault.trusted_time import simulated_sources
 from vault.uploads import Filed, begin_upload
 
 START = datetime(2026, 1, 5, 15, tzinfo=UTC)
@@ -98,7 +100,7 @@ class World:
         self.clock.advance(timedelta(**step))
 
     def destroy(self, cause: Cause, progress: Progress = lambda _: None) -> Destruction:
-        return carry_out(self.vault, freeze(self.vault, cause, "test"), progress)
+        return carry_out(self.vault, frozen(self.vault, cause), progress)
 
     def sweep(self, progress: Progress = lambda _: None) -> Destruction:
         return self.destroy(Cause.SWEEP, progress)
@@ -212,6 +214,8 @@ def open_world_vault(folder: Path, vault_id: bytes, bucket: Bucket, clock: Simul
         clock,
         lock_file=home / "destruction.lock",
         settle=lambda: None,
+        time=simulated_sources(clock),
+        signing=SigningKey.make(home, vault_id),
     )
 
 
@@ -223,7 +227,7 @@ def make_world(folder: Path, bucket: Bucket, databases: Databases) -> World:
     clock = SimulatedClock(START)
     vault = open_world_vault(folder, _RANDOM.randbytes(16), bucket, clock, database)
     custodian = FileCustodian(folder / "keys", away_from=home)
-    founding = Founding(home, "-", folder, "-", "-", custodian.uri, "America/New_York", 24)
+    founding = founded_by(Founding(home, "-", folder, "-", "-", custodian.uri, "America/New_York", 24))
     assert found_catalogue(vault, custodian, founding)
     callers = [authenticate(vault, create_token(vault, role, role.value)) for role in (Role.CENTER, Role.REVIEWER)]
     return World(folder, vault, clock, callers[0], callers[1], databases, database)

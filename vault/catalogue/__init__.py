@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import holding, law, schema  # noqa: F401  # every table stands in the metadata, whoever looks at it
 from .engine import Catalogue, Transaction
 from .sqlite import sqlite_url
 

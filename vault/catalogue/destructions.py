@@ -14,12 +14,11 @@ from vault.ids import DestructionId
 
 from .engine import Transaction
 from .locked import Remaining, remaining
-from .schema import cohorts, destruction_lists, destructions, hold_records, holds, records
+from .schema import cohorts, destruction_lists, destructions, records
 
 __all__ = [
     "Destruction",
     "condemn",
-    "held_slots",
     "insert_destruction",
     "list_destructions",
     "load",
@@ -40,6 +39,9 @@ class Destruction:
     kind: str
     tree: Tree
     authority: str
+    order_id: str | None
+    """The order it is under; None: under the standing policy, or the command line."""
+    policy_version: int
     hold_id: str | None
     moves_to: str | None
     """For a move: the custodian that is to hold the next master."""
@@ -144,21 +146,6 @@ def condemn(tx: Transaction, destruction_id: str, condemned: Mapping[int, int], 
             sa.update(cohorts).where(cohorts.c.id == sa.bindparam("c")).values(condemned_by=destruction_id),
             [{"c": cohort} for cohort in whole],
         )
-
-
-def held_slots(tx: Transaction, *, but_not: str | None = None) -> list[tuple[int, int]]:
-    """(cohort, slot) of every record that a hold in force names, one hold left out."""
-    query = (
-        sa.select(records.c.cohort_id, records.c.slot)
-        .select_from(hold_records)
-        .join(holds, holds.c.id == hold_records.c.hold_id)
-        .join(records, records.c.id == hold_records.c.record_id)
-        .where(holds.c.released_at.is_(None))
-        .distinct()
-    )
-    if but_not is not None:
-        query = query.where(holds.c.id != but_not)
-    return [(row.cohort_id, row.slot) for row in tx.execute(query)]
 
 
 def _slots(bits: int) -> list[int]:

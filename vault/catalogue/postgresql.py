@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Final
 
 import psycopg
@@ -109,6 +110,12 @@ class Postgresql:
         with self._raw():
             assert self._seen is not None
             return self._seen
+
+    def now(self) -> datetime:
+        """The server's clock."""
+        with self.readers.connect() as connection:
+            now: datetime = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+        return now.astimezone(UTC)
 
     def translated(self, error: sa.exc.DBAPIError) -> VaultError | None:
         """By SQLSTATE, or because there is no connection."""

@@ -12,14 +12,14 @@ from typing import Final
 import sqlalchemy as sa
 
 __all__ = [
+    "Instant",
     "access_tokens",
     "cohorts",
     "destruction_lists",
     "destructions",
     "documents",
-    "hold_records",
-    "holds",
     "journal",
+    "ledger_nodes",
     "locked_objects",
     "masters",
     "metadata",
@@ -82,6 +82,11 @@ policies = sa.Table(
     "policies",
     metadata,
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    # The whole policy, as it was signed; the columns after it repeat what queries need.
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    # Who approved it, with their signatures: over the document itself, or over the order that adopted it.
+    sa.Column("approvals", sa.JSON, nullable=False),
+    sa.Column("order_id", sa.String(26)),
     sa.Column("time_zone", sa.String(64), nullable=False),
     sa.Column("retention_months", sa.Integer, nullable=False),
     sa.Column("abandon_after_hours", sa.Integer, nullable=False),
@@ -224,7 +229,7 @@ reads = sa.Table(
     sa.Column("purpose", sa.String(40), nullable=False),
 )
 
-# --- access, holds ------------------------------------------------------------------------------------
+# --- access --------------------------------------------------------------------------------------------
 
 access_tokens = sa.Table(
     "access_tokens",
@@ -235,26 +240,7 @@ access_tokens = sa.Table(
     sa.Column("secret_hash", sa.LargeBinary(32), nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("revoked_at", Instant),
-    sa.CheckConstraint("role IN ('center', 'reviewer')", name="role"),
-)
-
-holds = sa.Table(
-    "holds",
-    metadata,
-    sa.Column("id", sa.String(26), primary_key=True),
-    sa.Column("docket", sa.String(60), nullable=False),
-    sa.Column("placed_at", Instant, nullable=False),
-    sa.Column("released_at", Instant),
-)
-
-hold_records = sa.Table(
-    "hold_records",
-    metadata,
-    sa.Column("hold_id", sa.String(26), sa.ForeignKey("holds.id"), primary_key=True),
-    sa.Column("record_id", sa.String(26), sa.ForeignKey("records.id"), primary_key=True),
-    sa.Column("cohort_id", sa.Integer, sa.ForeignKey("cohorts.id"), nullable=False),
-    sa.Index("ix_hold_records_record_id", "record_id"),
-    sa.Index("ix_hold_records_cohort_id", "cohort_id"),
+    sa.CheckConstraint("role IN ('center', 'reviewer', 'counsel', 'records-officer', 'auditor')", name="role"),
 )
 
 # --- destruction --------------------------------------------------------------------------------------
@@ -266,6 +252,9 @@ destructions = sa.Table(
     sa.Column("kind", sa.String(10), nullable=False),
     sa.Column("tree", sa.String(8), sa.ForeignKey("trees.tree"), nullable=False),
     sa.Column("authority", sa.String(200), nullable=False),
+    # The order it is under, where it is under one, and the policy that was in force when its list was frozen.
+    sa.Column("order_id", sa.String(26), sa.ForeignKey("orders.id")),
+    sa.Column("policy_version", sa.Integer, sa.ForeignKey("policies.version"), nullable=False),
     sa.Column("hold_id", sa.String(26), sa.ForeignKey("holds.id")),
     sa.Column("moves_to", sa.String(300)),
     sa.Column("list_root", sa.LargeBinary(32), nullable=False),
@@ -286,7 +275,7 @@ destructions = sa.Table(
     sa.Column("freed_at", Instant),
     sa.Column("reclaimed_at", Instant),
     sa.Column("abandoned_at", Instant),
-    sa.CheckConstraint("kind IN ('sweep', 'scrub', 'release', 'move')", name="kind"),
+    sa.CheckConstraint("kind IN ('sweep', 'scrub', 'destroy', 'sunset', 'release', 'move')", name="kind"),
     sa.CheckConstraint("abandoned_at IS NULL OR condemned_at IS NULL", name="condemned_is_carried_out"),
     sa.CheckConstraint("fenced_at IS NULL OR condemned_at IS NOT NULL", name="condemned_before_fenced"),
     sa.CheckConstraint("completed_at IS NULL OR fenced_at IS NOT NULL", name="fenced_before_completed"),
@@ -327,6 +316,18 @@ journal = sa.Table(
     sa.Column("event", sa.String(40), nullable=False),
     sa.Column("subject", sa.String(64), nullable=False),
     sa.Column("facts", sa.JSON, nullable=False),
+    # Random; the entry's leaf in the Merkle tree commits to the facts with it and does not show them.
+    sa.Column("salt", sa.LargeBinary(16), nullable=False),
+    sa.Index("ix_journal_event", "event", "id"),
+)
+
+# The Merkle tree over the journal: the hash of every complete subtree, of 2^level leaves from position·2^level on.
+ledger_nodes = sa.Table(
+    "ledger_nodes",
+    metadata,
+    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.LargeBinary(32), nullable=False),
 )
 
 nodes = sa.Table(

@@ -68,6 +68,9 @@ class Sqlite:
         """A constant."""
         return _INCARNATION
 
+    def now(self) -> None:
+        """It has no clock of its own."""
+
     def translated(self, error: sa.exc.DBAPIError) -> VaultError | None:
         """By SQLite's primary result code."""
         code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE

@@ -1,6 +1,6 @@
 """Objects in S3-compatible storage: put, read, list, and delete so that nothing is left.
 
-Only this package imports boto3 and botocore (`vault.objects.errors` is the wall where their errors end). It
+Only this package imports botocore (`vault.objects.errors` is the wall where its errors end). It
 knows names and bytes; that the bytes are sealed and the names random is the business of its callers.
 """
 

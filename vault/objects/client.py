@@ -1,6 +1,7 @@
 """How the S3 client is built, and the part of it that is used.
 
-boto3 brings no types. The two protocols below name what we call, so that `Any` stays in the answers (nested
+It is botocore's client: what boto3 adds to one (transfers by threads of their own) is not used, and takes long to
+import. Botocore brings no types. The two protocols below name what we call, so that `Any` stays in the answers (nested
 dictionaries whose shape the S3 API reference gives) and does not spread.
 """
 
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Protocol, TypeAlias, cast
 
-import boto3
 import botocore.loaders
 import botocore.session
 from botocore.config import Config
@@ -50,7 +50,7 @@ class BucketSettings:
 
 
 class Pages(Protocol):
-    """A paginator of boto3."""
+    """A paginator of botocore."""
 
     def paginate(self, **request: object) -> Iterable[Answer]: ...
 
@@ -83,20 +83,14 @@ def clients(settings: BucketSettings) -> tuple[S3, S3]:
     Nothing is read from ~/.aws, from AWS_PROFILE or from AWS_ENDPOINT_URL, and the machine's metadata service
     is not asked.
     """
-    core = botocore.session.Session(
+    session = botocore.session.Session(
         session_vars={
             "profile": (None, None, None, None),
             "config_file": (None, None, os.devnull, None),
             "credentials_file": (None, None, os.devnull, None),
         }
     )
-    core.register_component("data_loader", _models())
-    session = boto3.Session(
-        aws_access_key_id=settings.access_key or None,
-        aws_secret_access_key=settings.secret_key.get_secret_value() or None,
-        region_name=settings.region,
-        botocore_session=core,
-    )
+    session.register_component("data_loader", _models())
 
     def client(attempts: int) -> S3:
         own_endpoint = settings.endpoint_url is not None
@@ -113,7 +107,14 @@ def clients(settings: BucketSettings) -> tuple[S3, S3]:
         )
         return cast(
             "S3",
-            session.client("s3", endpoint_url=settings.endpoint_url, config=config),
+            session.create_client(
+                "s3",
+                region_name=settings.region,
+                endpoint_url=settings.endpoint_url,
+                aws_access_key_id=settings.access_key or None,
+                aws_secret_access_key=settings.secret_key.get_secret_value() or None,
+                config=config,
+            ),
         )
 
     return client(settings.attempts), client(1)

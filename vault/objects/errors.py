@@ -121,7 +121,7 @@ def refusal(code: str, status: int) -> ObjectStoreError:
 
 @contextmanager
 def wall() -> Iterator[None]:
-    """Translate what comes out of boto3, botocore and urllib3 inside the block.
+    """Translate what comes out of botocore and urllib3 inside the block.
 
     Raises: a member of the `ObjectStoreError` family. `ParamValidationError` passes: it is a mistake in our
     own call.

@@ -1,12 +1,9 @@
-"""The first schema."""
+"""The first tables; their rules come with the next revision, when all of them are there."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-
-from vault.catalogue.migrations import on_postgresql, on_sqlite
-from vault.catalogue.migrations.rules import RULES, VIEW, Forbid
 
 revision = "0001"
 down_revision = None
@@ -21,15 +18,49 @@ def upgrade() -> None:
         sa.Column("secret_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
-        sa.CheckConstraint("role IN ('center', 'reviewer')", name=op.f("ck_access_tokens_role")),
+        sa.CheckConstraint(
+            "role IN ('center', 'reviewer', 'counsel', 'records-officer', 'auditor')",
+            name=op.f("ck_access_tokens_role"),
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_access_tokens")),
+    )
+    op.create_table(
+        "time_marks",
+        sa.Column("only", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("high_water", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("boot", sa.String(length=40), nullable=False),
+        sa.Column("steady", sa.BigInteger(), nullable=False),
+        sa.Column("suspect_since", sa.BigInteger(), nullable=True),
+        sa.Column("why", sa.String(length=200), nullable=True),
+        sa.CheckConstraint('"only" = 1', name=op.f("ck_time_marks_one_time")),
+        sa.CheckConstraint("(suspect_since IS NULL) = (why IS NULL)", name=op.f("ck_time_marks_suspect_for_a_reason")),
+        sa.PrimaryKeyConstraint("only", name=op.f("pk_time_marks")),
     )
     op.create_table(
         "holds",
         sa.Column("id", sa.String(length=26), nullable=False),
-        sa.Column("docket", sa.String(length=60), nullable=False),
-        sa.Column("placed_at", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.String(length=24), nullable=False),
+        sa.Column("authority", sa.String(length=200), nullable=True),
+        sa.Column("docket", sa.String(length=60), nullable=True),
+        sa.Column("reason", sa.String(length=1000), nullable=True),
+        sa.Column("sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("ordered_at", sa.BigInteger(), nullable=True),
+        sa.Column("served_at", sa.BigInteger(), nullable=True),
+        sa.Column("effective_at", sa.BigInteger(), nullable=True),
+        sa.Column("entered_at", sa.BigInteger(), nullable=False),
+        sa.Column("review_on", sa.Date(), nullable=False),
+        sa.Column("ends_on", sa.Date(), nullable=True),
+        sa.Column("tail_days", sa.Integer(), nullable=False),
+        sa.Column("tail_reason", sa.String(length=500), nullable=True),
+        sa.Column("placer", sa.String(length=80), nullable=False),
         sa.Column("released_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint(
+            "(sealed IS NULL) = (docket IS NOT NULL) AND (sealed IS NULL) = (authority IS NOT NULL) "
+            "AND (sealed IS NULL OR reason IS NULL)",
+            name=op.f("ck_holds_sealed_or_clear"),
+        ),
+        sa.CheckConstraint("tail_days >= 0", name=op.f("ck_holds_tail_days")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_holds")),
     )
     op.create_table(
@@ -39,7 +70,16 @@ def upgrade() -> None:
         sa.Column("event", sa.String(length=40), nullable=False),
         sa.Column("subject", sa.String(length=64), nullable=False),
         sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("salt", sa.LargeBinary(length=16), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_journal")),
+    )
+    op.create_index("ix_journal_event", "journal", ["event", "id"], unique=False)
+    op.create_table(
+        "ledger_nodes",
+        sa.Column("level", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("level", "position", name=op.f("pk_ledger_nodes")),
     )
     op.create_table(
         "masters",
@@ -69,6 +109,9 @@ def upgrade() -> None:
     op.create_table(
         "policies",
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("approvals", sa.JSON(), nullable=False),
+        sa.Column("order_id", sa.String(length=26), nullable=True),
         sa.Column("time_zone", sa.String(length=64), nullable=False),
         sa.Column("retention_months", sa.Integer(), nullable=False),
         sa.Column("abandon_after_hours", sa.Integer(), nullable=False),
@@ -95,11 +138,62 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("only", name=op.f("pk_vaults")),
     )
     op.create_table(
+        "orders",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("action", sa.String(length=20), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("approvals", sa.JSON(), nullable=False),
+        sa.Column("policy_version", sa.Integer(), nullable=False),
+        sa.Column("accepted_at", sa.BigInteger(), nullable=False),
+        sa.Column("effective_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("used_at", sa.BigInteger(), nullable=True),
+        sa.Column("used_by", sa.String(length=64), nullable=True),
+        sa.Column("void_reason", sa.String(length=200), nullable=True),
+        sa.CheckConstraint("(used_at IS NULL) = (used_by IS NULL)", name=op.f("ck_orders_used_by_something")),
+        sa.CheckConstraint("used_at IS NULL OR void_reason IS NULL", name=op.f("ck_orders_void_is_unused")),
+        sa.CheckConstraint("effective_at < expires_at", name=op.f("ck_orders_effective_before_expired")),
+        sa.ForeignKeyConstraint(["policy_version"], ["policies.version"], name=op.f("fk_orders_policy_version")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
+    )
+    op.create_table(
+        "sunsets",
+        sa.Column("deadline", sa.Date(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("notified", sa.Integer(), nullable=True),
+        sa.Column("latched_at", sa.BigInteger(), nullable=True),
+        sa.Column("outcome", sa.String(length=20), nullable=True),
+        sa.Column("order_id", sa.String(length=26), nullable=True),
+        sa.Column("kept", sa.JSON(), nullable=True),
+        sa.Column("kept_until", sa.BigInteger(), nullable=True),
+        sa.Column("deferred_at", sa.BigInteger(), nullable=True),
+        sa.Column("deferred", sa.Integer(), nullable=True),
+        sa.CheckConstraint("(latched_at IS NULL) = (outcome IS NULL)", name=op.f("ck_sunsets_latched_with_outcome")),
+        sa.CheckConstraint("latched_at IS NULL OR latched_at >= ends_at", name=op.f("ck_sunsets_not_latched_early")),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_sunsets_order_id")),
+        sa.PrimaryKeyConstraint("deadline", name=op.f("pk_sunsets")),
+    )
+    op.create_table(
+        "lists",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("root", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("policy_version", sa.Integer(), nullable=False),
+        sa.Column("frozen_at", sa.BigInteger(), nullable=False),
+        sa.Column("not_listed", sa.JSON(), nullable=False),
+        sa.CheckConstraint("kind IN ('scrub', 'destroy')", name=op.f("ck_lists_kind")),
+        sa.ForeignKeyConstraint(["policy_version"], ["policies.version"], name=op.f("fk_lists_policy_version")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_lists")),
+    )
+    op.create_table(
         "destructions",
         sa.Column("id", sa.String(length=26), nullable=False),
         sa.Column("kind", sa.String(length=10), nullable=False),
         sa.Column("tree", sa.String(length=8), nullable=False),
         sa.Column("authority", sa.String(length=200), nullable=False),
+        sa.Column("order_id", sa.String(length=26), nullable=True),
+        sa.Column("policy_version", sa.Integer(), nullable=False),
         sa.Column("hold_id", sa.String(length=26), nullable=True),
         sa.Column("moves_to", sa.String(length=300), nullable=True),
         sa.Column("list_root", sa.LargeBinary(length=32), nullable=False),
@@ -119,7 +213,10 @@ def upgrade() -> None:
         sa.Column("freed_at", sa.BigInteger(), nullable=True),
         sa.Column("reclaimed_at", sa.BigInteger(), nullable=True),
         sa.Column("abandoned_at", sa.BigInteger(), nullable=True),
-        sa.CheckConstraint("kind IN ('sweep', 'scrub', 'release', 'move')", name=op.f("ck_destructions_kind")),
+        sa.CheckConstraint(
+            "kind IN ('sweep', 'scrub', 'destroy', 'sunset', 'release', 'move')",
+            name=op.f("ck_destructions_kind"),
+        ),
         sa.CheckConstraint(
             "abandoned_at IS NULL OR condemned_at IS NULL",
             name=op.f("ck_destructions_condemned_is_carried_out"),
@@ -143,8 +240,18 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["hold_id"], ["holds.id"], name=op.f("fk_destructions_hold_id")),
         sa.ForeignKeyConstraint(["new_master"], ["masters.name"], name=op.f("fk_destructions_new_master")),
         sa.ForeignKeyConstraint(["old_master"], ["masters.name"], name=op.f("fk_destructions_old_master")),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_destructions_order_id")),
+        sa.ForeignKeyConstraint(["policy_version"], ["policies.version"], name=op.f("fk_destructions_policy_version")),
         sa.ForeignKeyConstraint(["tree"], ["trees.tree"], name=op.f("fk_destructions_tree")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_destructions")),
+    )
+    op.create_table(
+        "certificates",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("issued_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["id"], ["destructions.id"], name=op.f("fk_certificates_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_certificates")),
     )
     op.create_table(
         "locked_objects",
@@ -204,6 +311,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cohorts")),
     )
     op.create_index("ix_cohorts_due_on", "cohorts", ["due_on"], unique=False)
+    op.create_table(
+        "list_slots",
+        sa.Column("list_id", sa.String(length=26), nullable=False),
+        sa.Column("cohort_id", sa.Integer(), nullable=False),
+        sa.Column("slots", sa.LargeBinary(length=128), nullable=False),
+        sa.ForeignKeyConstraint(["cohort_id"], ["cohorts.id"], name=op.f("fk_list_slots_cohort_id")),
+        sa.ForeignKeyConstraint(["list_id"], ["lists.id"], name=op.f("fk_list_slots_list_id")),
+        sa.PrimaryKeyConstraint("list_id", "cohort_id", name=op.f("pk_list_slots")),
+    )
     op.create_table(
         "destruction_lists",
         sa.Column("destruction_id", sa.String(length=26), nullable=False),
@@ -275,40 +391,3 @@ def upgrade() -> None:
         sa.UniqueConstraint("object_name", name=op.f("uq_documents_object_name")),
         sa.UniqueConstraint("record_id", "name_tag", name=op.f("uq_documents_record_id_name_tag")),
     )
-    op.create_table(
-        "hold_records",
-        sa.Column("hold_id", sa.String(length=26), nullable=False),
-        sa.Column("record_id", sa.String(length=26), nullable=False),
-        sa.Column("cohort_id", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["cohort_id"], ["cohorts.id"], name=op.f("fk_hold_records_cohort_id")),
-        sa.ForeignKeyConstraint(["hold_id"], ["holds.id"], name=op.f("fk_hold_records_hold_id")),
-        sa.ForeignKeyConstraint(["record_id"], ["records.id"], name=op.f("fk_hold_records_record_id")),
-        sa.PrimaryKeyConstraint("hold_id", "record_id", name=op.f("pk_hold_records")),
-    )
-    op.create_index("ix_hold_records_cohort_id", "hold_records", ["cohort_id"], unique=False)
-    op.create_index("ix_hold_records_record_id", "hold_records", ["record_id"], unique=False)
-    op.create_table(
-        "reads",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("token_id", sa.String(length=26), nullable=False),
-        sa.Column("record_id", sa.String(length=26), nullable=False),
-        sa.Column("whole_record", sa.Boolean(), nullable=False),
-        sa.Column("purpose", sa.String(length=40), nullable=False),
-        sa.ForeignKeyConstraint(["record_id"], ["records.id"], name=op.f("fk_reads_record_id")),
-        sa.ForeignKeyConstraint(["token_id"], ["access_tokens.id"], name=op.f("fk_reads_token_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_reads")),
-    )
-
-    op.execute(VIEW)
-    if op.get_bind().dialect.name == "sqlite":
-        for rule in RULES:
-            op.execute(on_sqlite.trigger(rule))
-    else:
-        schema = op.get_bind().execute(sa.text("SELECT quote_ident(current_schema())")).scalar_one()
-        for rule in RULES:
-            for statement in on_postgresql.triggers(rule, schema):
-                op.execute(statement)
-            if isinstance(rule, Forbid) and rule.event == "DELETE":
-                for statement in on_postgresql.truncation(rule, schema):
-                    op.execute(statement)

@@ -1,0 +1,160 @@
+"""Certificates say what was observed, exist once, and do not exist where an observation is missing."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.certificates.conftest import RECORDS, issue
+from tests.vault.databases import Databases
+from tests.vault.holding import place_hold, release_hold
+from tests.vault.test_rebuilding import close_catalogues, rebuilt
+from tests.vault.world import World
+from vault.catalogue.destructions import update
+from vault.certificates import extract_ledger, issue_certificate, issue_missing, list_certificates, load_certificate
+from vault.errors import CertificateRefusedError, NotFoundError, RuleBrokenError
+from vault.frozen_lists import freeze_sweep
+from vault.reclaim import reclaim
+
+__all__ = ["close_catalogues"]
+
+
+def certificates(world: World) -> list[Any]:
+    with world.vault.catalogue.read() as tx:
+        return list_certificates(tx)
+
+
+def test_a_certificate_says_what_was_observed(quick_world: World) -> None:
+    held = quick_world.file()
+    place_hold(quick_world.vault, [held.id], "16-cv-1")
+    content = issue(quick_world).certificate.content
+
+    destroyed = quick_world.value("SELECT id FROM destructions WHERE kind = 'sweep'")
+    masters = dict(quick_world.rows("SELECT name, destroyed_at IS NOT NULL FROM masters WHERE tree = 'active'"))
+    assert content["id"] == destroyed
+    assert content["counts"] == {
+        "listed": RECORDS,
+        "destroyed": RECORDS,
+        "withdrawn": 0,
+        "held_out": 1,
+        "pending": 0,
+        "failed": 0,
+    }
+    assert content["keys"]["new_epoch"] == content["keys"]["old_epoch"] + 1
+    assert masters[content["keys"]["old_master"]]
+    assert not masters[content["keys"]["new_master"]]
+    assert content["verification"]["state_read_back"] == "absent"
+    assert content["dates"]["filed"] == {"first": "2026-01-05", "last": "2026-01-05"}
+    assert content["dates"]["due"] == {"first": "2028-01-06", "last": "2028-01-06"}
+    assert content["overdue_days"] == 69
+    assert [entry["event"] for entry in content["ledger"]["entries"]] == ["list frozen", "condemned", "completed"]
+    assert "1 record held: a hold protects what it names." in content["not_destroyed"]
+    assert {approver["person"] for approver in content["authority"]["approvers"]} == {
+        "ada.head",
+        "carl.counsel",
+        "rita.authority",
+    }
+    record_ids = {record.id for record in quick_world.records}
+    assert not any(record_id in json.dumps(content) for record_id in record_ids)
+
+
+def test_a_certificate_is_issued_once_and_never_changes(quick_world: World) -> None:
+    issued = issue(quick_world)
+    quick_world.advance(days=1)
+    assert issue_certificate(quick_world.vault, issued.certificate.id) == issued.certificate
+    assert load_certificate(quick_world.vault, issued.certificate.id) == issued.certificate
+    assert certificates(quick_world) == [issued.certificate]
+    assert quick_world.value("SELECT COUNT(*) FROM journal WHERE event = 'certificate issued'") == 1
+    for statement in ("DELETE FROM certificates", "UPDATE certificates SET issued_at = 0"):
+        with pytest.raises(RuleBrokenError):
+            quick_world.run(statement)
+
+
+def test_there_is_one_for_zero_records_too(quick_world: World) -> None:
+    content = issue_certificate(quick_world.vault, quick_world.sweep().id).content
+    assert content["counts"]["listed"] == content["counts"]["destroyed"] == 0
+    assert content["keys"] is content["verification"] is content["dates"] is None
+    assert content["sanitization"]["sanitization_technique"].startswith("none")
+
+
+def test_of_few_records_no_dates_are_told(quick_world: World) -> None:
+    quick_world.file()
+    quick_world.advance(days=800)
+    content = issue_certificate(quick_world.vault, quick_world.sweep().id).content
+    assert content["counts"]["destroyed"] == 1
+    assert content["dates"] is content["overdue_days"] is content["deadline"] is None
+
+
+def test_without_an_observation_there_is_no_certificate(quick_world: World) -> None:
+    quick_world.file()
+    quick_world.advance(days=800)
+    done = quick_world.sweep()
+    for missing, named in (
+        ("old_master", "that the custodian has the old master no more"),
+        ("graph", "that every survivor has its key"),
+        ("assurance", "what the custodian's word is worth"),
+        ("nodes_confirmed", "which processes there were"),
+    ):
+        with quick_world.vault.catalogue.write() as tx:
+            update(tx, done.id, observed={name: seen for name, seen in done.observed.items() if name != missing})
+        with pytest.raises(CertificateRefusedError, match=named):
+            issue_certificate(quick_world.vault, done.id)
+    assert issue_missing(quick_world.vault) == [done.id]
+    assert certificates(quick_world) == []
+
+
+def test_after_reclaiming_it_is_too_late_for_a_certificate(quick_world: World) -> None:
+    quick_world.file()
+    quick_world.advance(days=800)
+    done = quick_world.sweep()
+    reclaim(quick_world.vault)
+    with pytest.raises(CertificateRefusedError, match="before their dates were read"):
+        issue_certificate(quick_world.vault, done.id)
+
+
+def test_what_destroys_no_record_has_no_certificate(quick_world: World) -> None:
+    record = quick_world.file()
+    hold = place_hold(quick_world.vault, [record.id], "16-cv-1").hold_id
+    released = release_hold(quick_world.vault, hold, "counsel")
+    with pytest.raises(CertificateRefusedError, match="destroys no record"):
+        issue_certificate(quick_world.vault, released.id)
+    with pytest.raises(NotFoundError):
+        issue_certificate(quick_world.vault, "nothing")
+    with pytest.raises(NotFoundError):
+        extract_ledger(quick_world.vault, released.id)
+    assert issue_missing(quick_world.vault) == []
+
+
+def test_what_is_not_complete_has_no_certificate(quick_world: World) -> None:
+    """The schema refuses it even to somebody who gets past the check."""
+    destruction = freeze_sweep(quick_world.vault)
+    with pytest.raises(CertificateRefusedError, match="that the destruction is complete"):
+        issue_certificate(quick_world.vault, destruction)
+    with pytest.raises(RuleBrokenError):
+        quick_world.run(f"INSERT INTO certificates VALUES ('{destruction}', 'x', 0)")
+
+
+def test_a_missed_deadline_is_told_with_the_hold_that_is_why(quick_world: World) -> None:
+    held = [quick_world.file() for _ in range(RECORDS)]
+    hold = place_hold(quick_world.vault, [record.id for record in held], "16-cv-1").hold_id
+    quick_world.advance(days=900)
+    release_hold(quick_world.vault, hold, "counsel")
+    content = issue_certificate(quick_world.vault, quick_world.sweep().id).content
+    deadline = content["deadline"]
+    assert (deadline["last_day"], deadline["met"]) == ("2028-03-31", False)
+    assert f"hold {hold}, released" in deadline["why"]
+
+
+def test_a_rebuilt_catalogue_has_the_certificates_byte_for_byte(quick_world: World, databases: Databases) -> None:
+    issued = issue(quick_world)
+    world, _ = rebuilt(quick_world, databases)
+    assert certificates(world) == [issued.certificate]
+
+
+def test_a_destruction_that_a_rebuild_took_over_has_none(quick_world: World, databases: Databases) -> None:
+    """What the lost catalogue had observed is not known any more."""
+    quick_world.file()
+    quick_world.advance(days=800)
+    done = quick_world.sweep()
+    world, _ = rebuilt(quick_world, databases)
+    assert issue_missing(world.vault) == [done.id]

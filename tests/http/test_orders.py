@@ -1,0 +1,48 @@
+"""Orders over HTTP: handed in by whoever may, verified, and carried out by nobody here."""
+
+from tests.http.served import Site, assert_problem
+from tests.people import APPROVERS, TERMS, signed
+from vault.access import Role, create_token
+from vault.destruction import carry_out
+from vault.frozen_lists import freeze_ordered
+from vault.orders.drafting import draft_scrub
+
+
+def test_an_order_is_handed_in_and_followed_to_its_destruction(site: Site) -> None:
+    tokens = {role: create_token(site.vault, role, role) for role in Role}
+    site.file()
+    body = draft_scrub(site.vault, TERMS).order.encode()
+    signatures = [signed(name, body).decode() for name in APPROVERS]
+    whole: dict[str, object] = {"order": body.decode(), "signatures": signatures}
+    for role in (Role.CENTER, Role.REVIEWER, Role.AUDITOR):
+        assert_problem(site.call("POST", "/v1/orders", tokens[role], json=whole), 403, "role")
+    officer = tokens[Role.RECORDS_OFFICER]
+    short = site.call("POST", "/v1/orders", officer, json=whole | {"signatures": signatures[:2]})
+    assert_problem(short, 422, "order-refused")
+    assert "lacks" in short.json()["detail"]
+    nonsense: tuple[object, ...] = (
+        {"order": body.decode()},
+        {"order": 1, "signatures": []},
+        whole | {"signatures": signatures * 9},
+        [],
+    )
+    for wrong in nonsense:
+        assert_problem(site.call("POST", "/v1/orders", officer, json=wrong), 422, "invalid-fields")
+    assert_problem(site.call("POST", "/v1/orders", officer, content=b"{}"), 415, "json-needed")
+
+    accepted = site.call("POST", "/v1/orders", officer, json=whole)
+
+    assert accepted.status_code == 201, accepted.text
+    place = accepted.headers["location"]
+    assert [one["person"] for one in accepted.json()["approvals"]] == list(APPROVERS)
+    assert_problem(site.call("POST", "/v1/orders", officer, json=whole), 422, "order-refused")
+    assert_problem(site.call("GET", place, tokens[Role.CENTER]), 403, "role")
+    assert_problem(site.call("GET", f"{place}x", officer), 404, "not-found")
+    assert site.call("GET", place, tokens[Role.AUDITOR]).json() == accepted.json()
+    assert site.call("GET", "/v1/destructions", officer).json() == {"destructions": []}
+
+    done = carry_out(site.vault, freeze_ordered(site.vault, accepted.json()["order_id"]))
+
+    assert site.call("GET", place, tokens[Role.COUNSEL]).json()["used_by"] == done.id
+    (line,) = site.call("GET", "/v1/destructions", officer).json()["destructions"]
+    assert (line["destruction_id"], line["order_id"], line["condemned"]) == (done.id, accepted.json()["order_id"], 1)

@@ -1,0 +1,23 @@
+"""Vaults whose people can sign."""
+
+from tests.vault.conftest import (
+    blank_catalogue,
+    databases,
+    new_world,
+    postgresql,
+    postgresql_with_blank,
+    quick_world,
+    scratch,
+    seaweedfs,
+)
+
+__all__ = [
+    "blank_catalogue",
+    "databases",
+    "new_world",
+    "postgresql",
+    "postgresql_with_blank",
+    "quick_world",
+    "scratch",
+    "seaweedfs",
+]

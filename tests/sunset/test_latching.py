@@ -1,0 +1,239 @@
+"""A sunset over a real vault: what latches, what is deferred, who may read, what is destroyed (S2 to S7)."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.people import APPROVERS, COUNSEL, HEAD, founding_policy, signed
+from tests.vault.holding import place_hold, release_hold
+from tests.vault.world import PURPOSE, World
+from vault.access import ForbiddenError
+from vault.deciding import decide_record
+from vault.errors import (
+    DestroyedError,
+    DestructionRefusedError,
+    OrderRefusedError,
+    RecordIncompleteError,
+    RecordsAreKeptError,
+    RuleBrokenError,
+    SealedOffError,
+    TimeSuspectError,
+)
+from vault.ids import OrderId, new_id
+from vault.orders import Accepted, Action, Order, accept_order, adopt_policy
+from vault.policy import Policy, Sunset
+from vault.rebuild import rebuild
+from vault.retention import Cause
+from vault.retrieval import read_record
+from vault.sunset.latching import tick
+from vault.timekeeping import load_marks
+from vault.trusted_time import TimeSources
+
+# Worlds begin on January 5 2026.
+SUNSET = Sunset(date(2026, 1, 2), date(2026, 2, 20), date(2026, 3, 8), "DESTROY", {"program": True})
+DEADLINE = {"deadline": "2026-03-08"}
+# The clocks in New York go forward on that day.
+OVER = datetime(2026, 3, 9, 4, tzinfo=UTC)
+
+
+def to(world: World, instant: datetime) -> None:
+    world.clock.advance(instant - world.clock.now())
+
+
+def ordered(world: World, action: Action, scope: dict[str, Any], *names: str) -> Accepted:
+    now = world.clock.now().replace(microsecond=0)
+    order = Order(
+        id=OrderId(new_id()),
+        program=world.vault.vault_id.hex(),
+        action=action,
+        scope=scope,
+        reason="As the council decided.",
+        legal_basis="Administrative Code 3-115",
+        not_before=now,
+        expires=now + timedelta(days=80),
+        cooling_off_hours=0,
+    )
+    body = order.encode()
+    return accept_order(world.vault, body, [signed(name, body) for name in names])
+
+
+def end_program(world: World) -> None:
+    policy = replace(Policy.decode(founding_policy()), version=2, sunset=SUNSET)
+    order = ordered(world, Action.ADOPT_POLICY, {"policy_sha256": policy.sha256, "version": 2}, *APPROVERS)
+    adopt_policy(world.vault, order.id, policy.encode())
+
+
+def events(world: World, like: str) -> list[Any]:
+    return [row[0] for row in world.rows(f"SELECT event FROM journal WHERE event LIKE '{like}' ORDER BY id")]
+
+
+def sealed_off(world: World, record_id: str) -> bool:
+    try:
+        read_record(world.vault, world.reviewer, record_id, PURPOSE)
+    except SealedOffError:
+        return True
+    return False
+
+
+def test_nobody_decides_and_everything_goes_that_is_not_held(quick_world: World) -> None:
+    """S3, S4, S5, S6, S7, H6."""
+    world = quick_world
+    gone, held = world.file(), world.file()
+    hold = place_hold(world.vault, [held.id], "16-cv-100").hold_id
+    assert hold is not None
+    end_program(world)
+    assert len(tick(world.vault)) == 1
+    assert tick(world.vault) == []
+    assert events(world, "sunset%") == ["sunset notice"]
+    to(world, OVER - timedelta(minutes=1))
+    assert len(tick(world.vault)) == 1
+    with pytest.raises(DestructionRefusedError, match="No sunset has latched"):
+        world.destroy(Cause.SUNSET)
+    world.assert_readable(gone, held)
+    # The last day is over: nobody reads what is to be destroyed, though nothing has latched yet. What is held is read.
+    to(world, OVER)
+    assert sealed_off(world, gone.id)
+    world.assert_readable(held)
+    with pytest.raises(DestructionRefusedError, match="No sunset has latched"):
+        world.destroy(Cause.SUNSET)
+    latched, deferred = tick(world.vault)
+    assert "2026-03-08 is over; its outcome is DESTROY, by default" in latched
+    assert "1 records are held" in deferred
+    assert tick(world.vault) == []
+    after = world.file()
+    assert world.destroy(Cause.SUNSET).condemned == 1
+    world.assert_destroyed(gone)
+    world.assert_readable(held, after)
+    # Held, it is deferred month by month, with a statement each time, and needs no other decision.
+    to(world, OVER + timedelta(days=32))
+    assert [sentence[:9] for sentence in tick(world.vault)] == ["1 records"]
+    assert tick(world.vault) == []
+    release_hold(world.vault, hold, "test")
+    assert sealed_off(world, held.id)
+    assert world.destroy(Cause.SUNSET).condemned == 1
+    world.assert_destroyed(held)
+    world.assert_readable(after)
+    to(world, OVER + timedelta(days=63))
+    assert [sentence[:9] for sentence in tick(world.vault)] == ["0 records"]
+    to(world, OVER + timedelta(days=200))
+    assert tick(world.vault) == []
+    with pytest.raises(RuleBrokenError):
+        world.run("UPDATE sunsets SET outcome = 'PRESERVE'")
+    with pytest.raises(RuleBrokenError):
+        world.run("DELETE FROM sunsets")
+
+
+def test_what_is_preserved_lives_until_its_date(quick_world: World) -> None:
+    """S2, S4: decided while held, replaced until the cut-off, and carried out without another decision."""
+    world = quick_world
+    record = world.file()
+    end_program(world)
+    with pytest.raises(OrderRefusedError, match="under-signed"):
+        ordered(world, Action.PRESERVE, {**DEADLINE, "until": "2026-06-30"}, HEAD)
+    ordered(world, Action.DESTROY_AT_SUNSET, DEADLINE, HEAD, COUNSEL)
+    world.advance(seconds=1)
+    preserve = ordered(world, Action.PRESERVE, {**DEADLINE, "until": "2026-06-30"}, HEAD, COUNSEL)
+    to(world, datetime(2026, 2, 21, 5, tzinfo=UTC))
+    with pytest.raises(OrderRefusedError, match="cut off"):
+        ordered(world, Action.DESTROY_AT_SUNSET, DEADLINE, HEAD, COUNSEL)
+    to(world, OVER)
+    assert not sealed_off(world, record.id)
+    assert f"PRESERVE, by order {preserve.id}" in tick(world.vault)[0]
+    assert world.destroy(Cause.SUNSET).condemned == 0
+    world.assert_readable(record)
+    to(world, datetime(2026, 7, 1, 4, tzinfo=UTC))
+    assert sealed_off(world, record.id)
+    assert world.destroy(Cause.SUNSET).condemned == 1
+    with pytest.raises(DestroyedError):
+        read_record(world.vault, world.reviewer, record.id, PURPOSE)
+
+
+def test_a_part_is_kept_by_when_it_was_filed(quick_world: World) -> None:
+    """S2."""
+    world = quick_world
+    early = world.file()
+    world.advance(days=20)
+    late = world.file()
+    end_program(world)
+    keep = [["2026-01-20", "2026-01-31"]]
+    ordered(world, Action.PARTIAL, {**DEADLINE, "until": "2030-01-01", "keep": keep}, HEAD, COUNSEL)
+    to(world, OVER)
+    assert (sealed_off(world, early.id), sealed_off(world, late.id)) == (True, False)
+    tick(world.vault)
+    assert world.destroy(Cause.SUNSET).condemned == 1
+    world.assert_destroyed(early)
+    world.assert_readable(late)
+
+
+def test_no_default_fires_while_time_is_suspect(quick_world: World) -> None:
+    """T5, S7: reading is refused all the same, for nothing is lost by that."""
+    world = quick_world
+    record = world.file()
+    end_program(world)
+    to(world, OVER)
+    object.__setattr__(world.vault, "time", TimeSources({"object store": lambda: OVER - timedelta(days=9)}))
+    with pytest.raises(TimeSuspectError):
+        tick(world.vault)
+    with world.vault.catalogue.read() as tx:
+        assert load_marks(tx).suspect_since is not None
+    assert events(world, "sunset latched") == []
+    assert sealed_off(world, record.id)
+
+
+def test_software_that_was_dead_at_the_deadline_says_what_was_missed(quick_world: World) -> None:
+    """S7."""
+    world = quick_world
+    world.file()
+    end_program(world)
+    to(world, OVER + timedelta(days=40))
+    world.restart()
+    assert "It was over since 2026-03-09T04:00:00Z; Shredvault was not running." in tick(world.vault)[0]
+
+
+def test_a_rebuilt_catalogue_knows_what_has_latched(quick_world: World) -> None:
+    """S4, H12, T5."""
+    world = quick_world
+    record = world.file()
+    end_program(world)
+    to(world, OVER)
+    tick(world.vault)
+    uri = world.custodian.uri
+    before = world.rows("SELECT deadline, ends_at, latched_at, outcome, order_id, kept_until FROM sunsets")
+    world.vault.catalogue.close()
+    world.database = world.databases.new(world.folder / "home")
+    world.restart()
+    rebuild(world.vault, [uri])
+    assert world.rows("SELECT deadline, ends_at, latched_at, outcome, order_id, kept_until FROM sunsets") == before
+    with world.vault.catalogue.read() as tx:
+        assert OVER <= load_marks(tx).high_water <= world.clock.now()
+    assert sealed_off(world, record.id)
+    assert world.destroy(Cause.SUNSET).condemned == 1
+
+
+def test_after_the_end_nothing_is_kept_longer_than_it_must(quick_world: World) -> None:
+    """P3: automatic after DESTROY; thirty days in all, and due at once when the application is decided."""
+    world = quick_world
+    before = world.file()
+    with pytest.raises(RecordsAreKeptError):
+        decide_record(world.vault, world.center, before.id)
+    end_program(world)
+    to(world, OVER)
+    tick(world.vault)
+    open_one, decided, undecided = world.open(), world.file(), world.file()
+    with pytest.raises(RecordIncompleteError):
+        decide_record(world.vault, world.center, open_one.id)
+    with pytest.raises(ForbiddenError):
+        decide_record(world.vault, world.reviewer, decided.id)
+    for _ in range(2):
+        assert decide_record(world.vault, world.center, decided.id).due_on == date(2026, 3, 9)
+    assert events(world, "decided") == ["decided"]
+    assert world.sweep().condemned == 1
+    world.assert_destroyed(decided)
+    to(world, OVER + timedelta(days=29, seconds=-1))
+    world.sweep()
+    world.assert_readable(undecided)
+    to(world, OVER + timedelta(days=29))
+    world.sweep()
+    world.assert_destroyed(undecided)

@@ -1,0 +1,112 @@
+"""What somebody must be told about time and deadlines: for `status`, its exit code, and the metrics (T5, S3, S6).
+
+A missed deadline is a failure like a lost record, and both follow from clocks that cannot be trusted; so near a
+deadline a suspicion is the loudest alarm of all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from .catalogue import Transaction
+from .catalogue.law import sunsets
+from .clock import civil_date
+from .context import Vault, current_policy
+from .overdue import Overdue, overdue_of
+from .policy import Policy, Sunset
+from .sunset.latching import forecast_duration, standing_outcome
+from .sunset.schedule import end_of, latest_cut_off
+from .timekeeping import TimeState, time_state
+
+__all__ = ["Alarms", "Deadline", "alarms_of", "spoken_alarms"]
+
+_NEAR: Final = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The sunset of the policy in force."""
+
+    day: date
+    ends_at: datetime
+    days_left: int
+    """Negative when it is over."""
+    outcome: str
+    """What has latched, or what would if nobody decided anything more."""
+    order_id: str | None
+    latched_at: datetime | None
+    decision_cut_off: date
+    latest_cut_off: date
+    """The last day that leaves time for the destruction, by the rates that were measured here (S3)."""
+    forecast: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """Counts and dates."""
+
+    time: TimeState
+    overdue: Overdue
+    deadline: Deadline | None
+
+
+def alarms_of(vault: Vault) -> Alarms:
+    """Look at the catalogue; the clocks are not asked."""
+    now = vault.clock.now()
+    with vault.catalogue.read() as tx:
+        policy = current_policy(tx)
+        deadline = _deadline(tx, policy, policy.sunset, now) if policy.sunset is not None else None
+        return Alarms(time_state(tx), overdue_of(tx, now), deadline)
+
+
+def _deadline(tx: Transaction, policy: Policy, sunset: Sunset, now: datetime) -> Deadline:
+    ends_at = end_of(sunset.deadline, policy.zone)
+    row = tx.execute(sa.select(sunsets).where(sunsets.c.deadline == sunset.deadline)).one_or_none()
+    latched_at = row.latched_at if row is not None else None
+    standing = standing_outcome(tx, policy, sunset)
+    forecast = forecast_duration(tx)
+    return Deadline(
+        day=sunset.deadline,
+        ends_at=ends_at,
+        days_left=(sunset.deadline - civil_date(now, policy.zone)).days,
+        outcome=row.outcome if row is not None and latched_at is not None else standing.name,
+        order_id=row.order_id if row is not None and latched_at is not None else standing.order_id,
+        latched_at=latched_at,
+        decision_cut_off=sunset.decision_cut_off,
+        latest_cut_off=civil_date(latest_cut_off(ends_at, forecast), policy.zone) - timedelta(days=1),
+        forecast=forecast,
+    )
+
+
+def spoken_alarms(alarms: Alarms) -> list[str]:
+    """Sentences for whoever watches, the most urgent first."""
+    said = []
+    deadline = alarms.deadline
+    if alarms.time.suspect_since is not None:
+        urgent = deadline is not None and deadline.latched_at is None and deadline.days_left <= _NEAR.days
+        ahead = f"THE DEADLINE {deadline.day} CANNOT BE KEPT unless this is cleared. " if urgent and deadline else ""
+        said.append(
+            f"{ahead}The time is suspect, and nothing is destroyed until that is cleared: `shredvault time show`. "
+            f"{alarms.time.why}"
+        )
+    if alarms.overdue.past_limit:
+        said.append(f"{alarms.overdue.past_limit} records are past the last day on which they may exist.")
+    if alarms.overdue.past_quarter:
+        said.append(
+            f"{alarms.overdue.past_quarter} records should have been destroyed by the end of their quarter: run "
+            "`shredvault sweep`."
+        )
+    if deadline is None or deadline.latched_at is not None:
+        return said
+    if deadline.days_left < 0:
+        said.append(f"The deadline {deadline.day} is over and has not latched: run `shredvault sweep`.")
+    elif deadline.decision_cut_off > deadline.latest_cut_off:
+        said.append(
+            f"Decisions are cut off on {deadline.decision_cut_off}; the destruction is forecast to need that by "
+            f"{deadline.latest_cut_off}, or the deadline {deadline.day} may be missed."
+        )
+    return said

@@ -1,0 +1,37 @@
+"""No-retain (P3): documents live until the application is decided, and thirty days at the most.
+
+It is a mode of the policy, and begins by itself once a sunset has latched DESTROY: what is filed after the end of a
+program is not kept for years again. `vault.deciding` tells that an application was decided.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from .catalogue import Transaction
+from .catalogue.law import sunsets
+from .clock import civil_date
+from .policy import Mode, Policy, due_on
+from .sunset.schedule import DESTROY
+
+__all__ = ["due_of", "keeps_nothing"]
+
+DAYS_IN_ALL: Final = 30
+
+
+def keeps_nothing(tx: Transaction, policy: Policy) -> bool:
+    """Whether documents only live until the application is decided."""
+    ended = sa.select(sunsets.c.deadline).where(sunsets.c.outcome == DESTROY).limit(1)
+    return policy.mode is Mode.NO_RETAIN or tx.execute(ended).first() is not None
+
+
+def due_of(tx: Transaction, policy: Policy, completed_at: datetime) -> date:
+    """The day on which a record that is completed at an instant falls due, whichever mode the program is in."""
+    day = civil_date(completed_at, policy.zone)
+    if keeps_nothing(tx, policy):
+        # The sweep of that night ends the thirtieth day.
+        return day + timedelta(days=DAYS_IN_ALL - 1)
+    return due_on(day, policy.retention_months)

@@ -1,0 +1,90 @@
+"""An order in plain words: what it would do if it were accepted now, and what it still lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vault.context import Vault, current_policy
+from vault.errors import OrderRefusedError
+
+from .accepting import judge_order
+from .actions import QUORUMS, Action, spoken
+from .order import Order, spell_instant
+from .signatures import ORDERS, approve
+
+__all__ = ["Check", "check_order", "describe"]
+
+
+_EFFECTS: Final = {
+    Action.RELEASE: "change hold {hold} so that it protects less, by {releasing_act}.",
+    Action.PRESERVE: "keep the records that would be destroyed at the deadline of {deadline}.",
+    Action.DESTROY_AT_SUNSET: "destroy the records of the program at the deadline of {deadline}.",
+    Action.PARTIAL: "keep some filing periods and destroy the others at the deadline of {deadline}.",
+    Action.CLEAR_TIME: "trust the clock again, which is suspect since {suspect_since}.",
+    Action.ADOPT_POLICY: "put version {version} of the policy in force, the document whose SHA-256 is {policy_sha256}.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What is to be said of an order before it is handed in."""
+
+    order: Order
+    says: list[str]
+    """What it orders, in sentences."""
+    signed: list[str]
+    """People whose signatures verify."""
+    refusal: str | None
+    """Why it would be refused now; None: it would be accepted."""
+
+
+def check_order(vault: Vault, body: bytes, signatures: Sequence[bytes], *, document: bytes | None = None) -> Check:
+    """Look at an order as `accept_order` would, and change nothing.
+
+    Raises:
+        OrderRefusedError: it is no order at all.
+        SignaturesUnavailableError: `ssh-keygen` cannot be run.
+    """
+    order = Order.decode(body)
+    says = [*describe(order), f"It must be signed by {spoken(QUORUMS[order.action])}: each place by another person."]
+    refusal = None
+    try:
+        judge_order(vault, body, signatures, document=document)
+    except OrderRefusedError as refused:
+        refusal = str(refused)
+    with vault.catalogue.read() as tx:
+        policy = current_policy(tx)
+    signed = []
+    for signature in signatures:
+        try:
+            signed += [one.person for one in approve(body, [signature], ORDERS, policy, vault.clock.now())]
+        except OrderRefusedError:
+            # The refusal above says what is wrong with it.
+            continue
+    return Check(order, says, signed, refusal)
+
+
+def describe(order: Order) -> list[str]:
+    """What an order says, in sentences."""
+    waits = "as long as the policy says" if order.cooling_off_hours is None else f"{order.cooling_off_hours} hours"
+    return [
+        f"Order {order.id}: {_effect(order.action, order.scope)}",
+        f"Reason: {order.reason}",
+        f"Legal basis: {order.legal_basis}",
+        (
+            f"It may be carried out from {spell_instant(order.not_before)} to {spell_instant(order.expires)}, once; "
+            f"after it is accepted it waits {waits}."
+        ),
+    ]
+
+
+def _effect(action: Action, scope: Mapping[str, Any]) -> str:
+    if action in (Action.SCRUB, Action.DESTROY):
+        which = "every record that no hold protects" if action is Action.SCRUB else "named records"
+        return (
+            f"destroy {scope['count']} records for ever ({which}), exactly those on list {scope['list']}, "
+            f"whose root is {scope['root']}. Records that are held by then are left out."
+        )
+    return _EFFECTS[action].format(**scope)

@@ -1,0 +1,158 @@
+"""The sunset's calendar and its decisions, as pure functions of explicit inputs (S1 to S6, T4).
+
+S1: review opens, decisions are cut off, the deadline; the default is DESTROY. S2: PRESERVE, DESTROY and PARTIAL may be
+recorded while everything is held, and count when they were accepted before the cut-off; the last one stands. S4: at the
+deadline what stands then latches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from vault.clock import civil_date
+from vault.errors import OrderRefusedError
+from vault.policy import Sunset, due_on
+
+__all__ = [
+    "DECISIONS",
+    "DESTROY",
+    "NOTICE_DAYS",
+    "Outcome",
+    "end_of",
+    "latest_cut_off",
+    "next_statement",
+    "notice_due",
+    "outcome_of",
+    "require_decision",
+]
+
+DECISIONS: Final = ("preserve", "destroy-at-sunset", "partial")
+"""Actions of orders that decide about a sunset."""
+DESTROY: Final = "DESTROY"
+NOTICE_DAYS: Final = (90, 30, 7, 1)
+"""Days before the deadline at which it is announced (S6)."""
+PERIODS_MAX: Final = 100
+_MARGIN: Final = timedelta(hours=48)
+_FORECASTS: Final = 3
+_EVER: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC))
+_SCOPES: Final = {
+    "preserve": {"deadline", "until"},
+    "destroy-at-sunset": {"deadline"},
+    "partial": {"deadline", "until", "keep"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What becomes of the records at the deadline."""
+
+    name: str
+    """PRESERVE, DESTROY or PARTIAL."""
+    order_id: str | None
+    """The decision; None where nobody decided, and the default stands."""
+    kept: tuple[tuple[datetime, datetime], ...] = ()
+    """Filing periods [from, to) that are kept."""
+    kept_until: datetime | None = None
+    """When what is kept is destroyed after all, without another decision."""
+
+
+def end_of(day: date, zone: ZoneInfo) -> datetime:
+    """The instant at which a civil date is over (T4): December 31 2016 in New York ends at 2017-01-01T05:00Z."""
+    return datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC)
+
+
+def latest_cut_off(deadline: datetime, forecast: timedelta) -> datetime:
+    """S3: after this instant a destruction that takes as long as forecast might not be complete in time."""
+    return deadline - (_FORECASTS * forecast + _MARGIN)
+
+
+def notice_due(deadline: date, today: date, given: int | None) -> int | None:
+    """S6: which notice is to be given now, in days; None: none. Of several that were missed the nearest is given."""
+    left = (deadline - today).days
+    reached = [days for days in NOTICE_DAYS if left <= days]
+    if left < 0 or not reached or (given is not None and reached[-1] >= given):
+        return None
+    return reached[-1]
+
+
+def next_statement(last: date) -> date:
+    """S5: the day of the next deferral statement, a calendar month after the last one."""
+    return due_on(last, 1) - timedelta(days=1)
+
+
+def outcome_of(
+    sunset: Sunset,
+    zone: ZoneInfo,
+    decisions: Sequence[tuple[str, str, Mapping[str, Any], datetime, datetime]],
+) -> Outcome:
+    """What stands: the last decision that was effective at the cut-off, or the default.
+
+    Args:
+        sunset: the one that is decided about.
+        zone: the program's time zone.
+        decisions: orders that were accepted and not taken back, as (id, action, scope, accepted, effective).
+    """
+    cut_off = end_of(sunset.decision_cut_off, zone)
+    standing = [
+        one
+        for one in decisions
+        if one[2]["deadline"] == sunset.deadline.isoformat() and one[3] < cut_off and one[4] <= cut_off
+    ]
+    if not standing:
+        return Outcome(sunset.default, None)
+    order_id, action, scope, *_ = max(standing, key=lambda one: (one[3], one[0]))
+    if action == "destroy-at-sunset":
+        return Outcome(DESTROY, order_id)
+    until = end_of(date.fromisoformat(scope["until"]), zone)
+    if action == "preserve":
+        return Outcome("PRESERVE", order_id, (_EVER,), until)
+    kept = tuple((_begin(first, zone), end_of(date.fromisoformat(last), zone)) for first, last in scope["keep"])
+    return Outcome("PARTIAL", order_id, kept, until)
+
+
+def _begin(day: str, zone: ZoneInfo) -> datetime:
+    return end_of(date.fromisoformat(day) - timedelta(days=1), zone)
+
+
+def require_decision(
+    sunset: Sunset | None, zone: ZoneInfo, action: str, scope: Mapping[str, Any], now: datetime
+) -> None:
+    """Make sure that a decision is about the sunset of the policy, is made in time, and says what is kept (S2).
+
+    Raises:
+        OrderRefusedError: it does not.
+    """
+    if sunset is None or scope.get("deadline") != sunset.deadline.isoformat():
+        message = "The policy in force has no sunset with this deadline; `shredvault sunset status` shows it."
+        raise OrderRefusedError(message)
+    if civil_date(now, zone) < sunset.review_opens:
+        message = f"The review opens on {sunset.review_opens}; decisions are taken from then on."
+        raise OrderRefusedError(message)
+    if now >= end_of(sunset.decision_cut_off, zone):
+        message = f"Decisions were cut off at the end of {sunset.decision_cut_off}; what stood then stands."
+        raise OrderRefusedError(message)
+    try:
+        _check_scope(sunset, action, scope)
+    except (KeyError, TypeError, ValueError) as wrong:
+        message = (
+            "A decision's scope is {deadline} to destroy, {deadline, until} to preserve, and {deadline, until, keep} "
+            "for a part: `keep` lists filing periods as pairs of dates, and `until` is after the deadline."
+        )
+        raise OrderRefusedError(message) from wrong
+
+
+def _check_scope(sunset: Sunset, action: str, scope: Mapping[str, Any]) -> None:
+    if set(scope) != _SCOPES[action]:
+        raise ValueError
+    if "until" in scope and date.fromisoformat(scope["until"]) <= sunset.deadline:
+        raise ValueError
+    keep = scope.get("keep", [["2000-01-01", "2000-01-01"]])
+    if not 1 <= len(keep) <= PERIODS_MAX:
+        raise ValueError
+    for first, last in keep:
+        if date.fromisoformat(first) > date.fromisoformat(last):
+            raise ValueError
