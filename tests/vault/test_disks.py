@@ -195,32 +195,108 @@ def test_a_read_only_disk_changes_nothing(town: Town, disk: Disk, operation: Cal
     shutil.rmtree(world.folder)
 
 
+def test_what_was_cut_off_waits_for_a_disk_that_can_be_written(town: Town, disk: Disk, databases: Databases) -> None:
+    """Neither a recovery nor a rebuild does anything by halves on a read-only disk."""
+    world = town.again(disk.path / "vault")
+    arm(world, Fuse(26, dies=True))
+    with suppress(Died):
+        world.sweep()
+    disarm(world)
+    world.vault.catalogue.close()
+    with disk.read_only():
+        with pytest.raises((OSError, *ANSWERS)):
+            recover(world)
+        world.vault.catalogue.close()
+        with pytest.raises((OSError, *ANSWERS)):
+            into(world, databases, world.folder / "first", world.vault.custody)
+    world.restart()
+    recover(world)
+    judge(world, town, sweep)
+    again = into(world, databases, world.folder / "second", world.vault.custody)
+    recover(again)
+    again.assert_readable(twin(again, town.held), twin(again, town.young))
+    again.assert_two_masters()
+    for each in (world, again):
+        each.vault.catalogue.close()
+    shutil.rmtree(world.folder)
+
+
+@contextmanager
+def unsynced(at: int, patch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The fsync of this number fails; yields what was counted."""
+    real, seen = os.fsync, [0]
+
+    def failing(descriptor: int) -> None:
+        seen[0] += 1
+        if seen[0] == at:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    with patch.context() as patched:
+        patched.setattr(os, "fsync", failing)
+        with suppress(OSError, *ANSWERS):
+            yield seen
+
+
+@pytest.mark.parametrize("cut_at", [14, 26], ids=["before condemning", "after condemning"])
+def test_a_recovery_whose_master_cannot_be_synced_is_repeated(
+    town: Town, disk: Disk, cut_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for at in range(1, 20):
+        world = town.again(disk.path / "vault")
+        arm(world, Fuse(cut_at, dies=True))
+        with suppress(Died):
+            world.sweep()
+        disarm(world)
+        with unsynced(at, monkeypatch) as seen:
+            recover(world)
+        world.restart()
+        recover(world)
+        judge(world, town, sweep)
+        world.vault.catalogue.close()
+        shutil.rmtree(world.folder)
+        if seen[0] < at:
+            assert at > 1, "something is synced"
+            return
+    pytest.fail("more syncs than the limit")
+
+
+def test_a_rebuild_whose_masters_cannot_be_synced_is_begun_again(
+    town: Town, disk: Disk, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.world.sweep()
+    for at in range(1, 20):
+        world = town.again(disk.path / "vault")
+        with unsynced(at, monkeypatch) as seen:
+            into(world, databases, world.folder / "first", world.vault.custody).vault.catalogue.close()
+        again = into(world, databases, world.folder / "second", world.vault.custody)
+        recover(again)
+        again.assert_readable(twin(again, town.held), twin(again, town.young))
+        again.assert_destroyed(*(twin(again, record) for record in town.due))
+        again.assert_two_masters()
+        for each in (world, again):
+            each.vault.catalogue.close()
+        shutil.rmtree(world.folder)
+        if seen[0] < at:
+            assert at > 1, "something is synced"
+            return
+    pytest.fail("more syncs than the limit")
+
+
 @pytest.mark.parametrize("operation", [release, move, sweep])
 def test_a_master_that_cannot_be_synced_leaves_nothing_half_done(
     town: Town, disk: Disk, operation: Callable[[World, Town], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every fsync of a master's file or folder fails in its turn."""
-    real = os.fsync
     for at in range(1, 20):
-        count = 0
-
-        def failing(descriptor: int, at: int = at) -> None:
-            nonlocal count
-            count += 1
-            if count == at:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-            real(descriptor)
-
         world = town.again(disk.path / "vault")
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "fsync", failing)
-            with suppress(OSError, *ANSWERS):
-                operation(world, town)
+        with unsynced(at, monkeypatch) as seen:
+            operation(world, town)
         world.restart()
         recover(world)
         judge(world, town, operation)
         world.vault.catalogue.close()
         shutil.rmtree(world.folder)
-        if count < at:
+        if seen[0] < at:
             return
     pytest.fail("more syncs than the limit")
