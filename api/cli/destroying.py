@@ -379,7 +379,7 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         "undone": found.undone,
         "finished": found.finished,
         "masters_discarded": found.masters_discarded,
-        "held_keys_copied": copied,
+        "held_keys_copied": bool(copied),
         "reclaimed_records": reclaimed,
         "litter_deleted": litter,
         "locked_objects": locked.count,
@@ -395,14 +395,15 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         say(f"Finished: destruction {one}.")
     done = [
         (found.masters_discarded, "unused master keys discarded"),
-        (copied, "keys of held records copied"),
         (reclaimed, "records' space reclaimed"),
         (litter, "leftovers of broken uploads deleted"),
     ]
     for count, what in done:
         if count:
             say(f"{count} {what}.")
+    if copied:
+        say("Keys of held records copied.")
     if locked.count:
         say(f"Object lock keeps {locked_objects(locked)} in the bucket; `shredvault status --json` lists them.")
-    if not (found.undone or found.finished or any(count for count, _ in done)):
+    if not (found.undone or found.finished or copied or any(count for count, _ in done)):
         say("Nothing was cut off; there was nothing to do.")

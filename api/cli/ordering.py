@@ -77,8 +77,8 @@ def _put_in_order(home: Path, endpoint: str | None, serving: str) -> None:
                 note(sentence)
         except TimeSuspectError as suspect:
             note(str(suspect))
-        if copied := copy_held_keys(vault):
-            note(f"{copied} keys of held records copied.")
+        if copy_held_keys(vault):
+            note("Keys of held records copied.")
         begin_serving(vault, serving, Process.of(os.getppid()))
 
 

@@ -1,5 +1,6 @@
 """The rules of holds, H1 to H12, each by what it must make impossible. Test names and docstrings name the rule."""
 
+import json
 import threading
 import time
 from collections import Counter
@@ -13,12 +14,13 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
-from tests.people import COUNSEL, HEAD, OFFICER, frozen
+from tests.people import COUNSEL, HEAD, OFFICER, edited, frozen
 from tests.vault.holding import AUTHORITY, adopt, place_hold, release_order
 from tests.vault.world import PURPOSE, START, World, open_world_vault
 from vault import holds
 from vault.access import ForbiddenError, Role, authenticate, create_token
 from vault.catalogue.holding import held_slots
+from vault.catalogue.law import orders
 from vault.catalogue.schema import access_tokens
 from vault.clock import civil_date
 from vault.destruction import carry_out, recover_destructions
@@ -148,6 +150,22 @@ def test_h3_what_weakens_a_hold_takes_two_people_and_a_cooling_off(quick_world: 
     world.advance(days=900)
     assert world.sweep().listed == 0
     world.assert_readable(record)
+
+
+def test_h3_an_order_that_somebody_wrote_into_the_catalogue_releases_nothing(quick_world: World) -> None:
+    """Who can write in the catalogue cannot sign: the signatures are verified again."""
+    world = quick_world
+    world.file()
+    one, other = hold(world, PROGRAM), hold(world, PROGRAM, replace(COURT, docket="other"))
+    signed = release_order(world.vault, other, NO_TAIL)
+    body = edited(signed.body, scope={**signed.order.scope, "hold": one}, nonce=new_id())
+    forged = str(json.loads(body)["nonce"])
+    with world.vault.catalogue.write() as tx:
+        row = tx.execute(sa.select(orders).where(orders.c.id == signed.id)).one()._asdict()
+        tx.execute(sa.insert(orders).values(row | {"id": forged, "body": body}))
+    with pytest.raises(OrderRefusedError):
+        holds.release_hold(world.vault, one, forged)
+    assert {line.id for line in list_holds(world.vault)} == {one, other}
 
 
 def test_h3_narrowing_and_shortening(quick_world: World) -> None:

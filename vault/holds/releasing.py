@@ -23,13 +23,14 @@ from vault.catalogue import Transaction
 from vault.catalogue.destructions import Destruction
 from vault.catalogue.holding import end_parts, hold_records, hold_scopes, holds, record_holds
 from vault.condemning import Progress
-from vault.context import Vault, note
+from vault.context import Vault, current_policy, note
 from vault.destruction import carry_out
 from vault.errors import HoldRefusedError, OrderRefusedError
 from vault.frozen_lists import freeze_release
 from vault.ids import HoldId
 from vault.ledger import publish
 from vault.orders import Action, load_order, require_order, use_order
+from vault.orders.accepting import verify_again
 
 from .placing import open_hold
 
@@ -77,6 +78,11 @@ def release_hold(vault: Vault, hold_id: str, order_id: str, progress: Progress =
         DestructionRefusedError, BusyError: see `carry_out`; the parts are marked, and protect until the next sweep.
     """
     now = vault.clock.now()
+    with vault.catalogue.read() as tx:
+        handed_in, policy = load_order(tx, order_id), current_policy(tx)
+    if handed_in.used_by is None and handed_in.policy_version == policy.version:
+        # Whoever can write in the catalogue cannot sign.
+        verify_again(handed_in, policy)
     with vault.catalogue.write() as tx:
         hold = open_hold(tx, hold_id)
         if load_order(tx, order_id).used_by != hold_id:
