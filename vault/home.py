@@ -155,7 +155,8 @@ def found_vault(founding: Founding, clock: Clock | None = None, *, ask: Ask | No
         bucket.ensure(versioned=True)
         catalogue.migrate()
         with catalogue.read() as tx:
-            if tx.execute(sa.select(vaults.c.vault_id)).scalar() is None:
+            # One that was founded with this home has its key, or has lost it.
+            if tx.execute(sa.select(vaults.c.vault_id)).scalar() != vault_id:
                 SigningKey.make(path, vault_id)
         vault = _vault(Home.at(path), vault_id, catalogue, bucket, custody, clock)
         fresh = found_catalogue(vault, custody.at(founding.custodian), founding)

@@ -137,7 +137,8 @@ def show(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         print_json({"policy": json.loads(policy.encode()), "sha256": policy.sha256, "approvals": approved})
         return
     _tell(policy)
-    facts([("approved by", f"{one.person} ({', '.join(one.roles)}), key {one.key}") for one in approvals])
+    if approvals:
+        facts([("approved by", f"{one.person} ({', '.join(one.roles)}), key {one.key}") for one in approvals])
     if lacking:
         say(lacking)
 

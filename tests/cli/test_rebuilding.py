@@ -79,7 +79,8 @@ def test_serve_brings_a_restored_backup_forward_before_it_listens(operator: Oper
     (held,) = operator.file(1)
     operator.file(1)
     backup = backed_up(operator)
-    assert operator.run("hold", "place", held, "--docket", "16-cv-1").code == 0
+    ground = ("--kind", "audit", "--authority", "Comptroller", "--docket", "16-cv-1")
+    assert operator.run("hold", "place", held, *ground).code == 0
     assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 1
     restore(operator, backup)
     said = serve_until_it_listens(operator)

@@ -14,6 +14,7 @@ OPERATIONS = {
     ("/v1/records", "post"),
     ("/v1/records/{record_id}", "get"),
     ("/v1/records/{record_id}/complete", "post"),
+    ("/v1/records/{record_id}/decided", "post"),
     ("/v1/records/{record_id}/documents/{name}", "get"),
     ("/v1/records/{record_id}/documents/{name}", "put"),
     ("/v1/holds", "get"),

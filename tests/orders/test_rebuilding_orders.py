@@ -1,6 +1,8 @@
 """Policies and orders are in the ledger, so a catalogue that is made again has them: none counts twice (H12)."""
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,11 @@ from vault.orders import load_order
 __all__ = ["close_catalogues"]
 
 
+def policies_of(world: World) -> list[Any]:
+    rows = world.rows("SELECT version, document, approvals, order_id FROM policies")
+    return [(row.version, row.document, json.loads(row.approvals), row.order_id) for row in rows]
+
+
 @on_sqlite
 def test_a_rebuild_brings_back_orders_policies_and_earlier_due_dates(quick_world: World, databases: Databases) -> None:
     world = quick_world
@@ -26,13 +33,13 @@ def test_a_rebuild_brings_back_orders_policies_and_earlier_due_dates(quick_world
     kept = world.file()
     adopt(world, lambda policy: replace(policy, retention_months=12))
     open_one = ordered_scrub(world)
-    before = world.rows("SELECT version, document, approvals, order_id FROM policies")
+    before = policies_of(world)
     with world.vault.catalogue.read() as tx:
         orders = [load_order(tx, one.id) for one in (used, open_one)]
 
     again, _ = rebuilt(world, databases)
 
-    assert again.rows("SELECT version, document, approvals, order_id FROM policies") == before
+    assert policies_of(again) == before
     with again.vault.catalogue.read() as tx:
         assert [load_order(tx, one.id) for one in (used, open_one)] == orders
     assert is_open(again, open_one)
