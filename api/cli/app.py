@@ -15,7 +15,7 @@ from vault.hardening import harden
 from .certificates import certificate_app
 from .custodians import custodian_app
 from .demo import demo
-from .destroying import destroy, destruction_app, recover, scrub, sweep
+from .destroying import destroy, destruction_app, scrub, sweep
 from .exits import KNOWN_ERRORS, CommandError, ExitCode, code_of, manual
 from .founding import init
 from .glance import status
@@ -25,6 +25,7 @@ from .manual import unfolded
 from .orders import order_app
 from .policies import policy_app
 from .rebuilding import rebuild_command
+from .recovering import recover
 from .screen import note
 from .serving import serve
 from .sunsetting import sunset_app

@@ -1,4 +1,4 @@
-"""`shredvault sweep`, `scrub`, `destroy`, `destruction` and `recover`.
+"""`shredvault sweep`, `scrub`, `destroy` and `destruction`.
 
 What destroys goes through `vault.destruction`, as everything does that can destroy a key. What is left to
 this module is to name the authority: the standing policy, or an order that people signed.
@@ -15,7 +15,7 @@ import typer
 from vault.catalogue.destructions import Destruction
 from vault.certificates import issue_missing
 from vault.context import Vault, current_policy
-from vault.destruction import carry_out, recover_destructions
+from vault.destruction import carry_out
 from vault.errors import NotFoundError
 from vault.fences import Node
 from vault.frozen_lists import Forecast, forecast, forecast_ordered, freeze_ordered, freeze_sunset, freeze_sweep
@@ -25,9 +25,9 @@ from vault.ids import DestructionId
 from vault.keyring import open_custodians
 from vault.moving import renew_masters
 from vault.orders import Action
-from vault.reclaim import reclaim, sweep_litter
+from vault.reclaim import reclaim
 from vault.retention import Cause
-from vault.status import destruction_record, destructions, find_destruction, status_of, write_destruction_record
+from vault.status import destruction_record, destructions, find_destruction, write_destruction_record
 from vault.sunset.latching import tick
 
 from .exits import CommandError, ExitCode, carrying_out
@@ -47,7 +47,7 @@ from .screen import (
 )
 from .settings import HomeOption, JsonOption, load_settings
 
-__all__ = ["destroy", "destruction_app", "recover", "scrub", "sweep"]
+__all__ = ["destroy", "destruction_app", "scrub", "sweep"]
 
 _WHY = {
     "due": "its retention date has come",
@@ -346,64 +346,3 @@ def show(
     say("It cannot prove:")
     for sentence in destruction_record(found)["cannot_prove"]:
         say(f"  - {sentence}")
-
-
-# --- shredvault recover -------------------------------------------------------------------------------
-
-
-@described
-def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Put in order what was cut off. Safe at any time, and to repeat.
-
-    A destruction that had condemned nothing is undone; one that had is carried to its end. Keys of held records
-    that were not copied yet are copied, space of destroyed records is reclaimed, and what broken uploads left is
-    deleted. `serve` does the first two by itself when it starts.
-    """
-    where = Home.at(load_settings(home=home).home_folder)
-    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
-        open_custodians(vault)
-        with stepping() as step:
-            found = recover_destructions(vault, step)
-        uncertified = issue_missing(vault)
-        copied = copy_held_keys(vault)
-        with counting("records' space reclaimed", None) as counted:
-            reclaimed = reclaim(vault, counted, every_lock=True)
-        litter = sweep_litter(vault)
-        locked = status_of(vault).locked
-        paths = [
-            write_destruction_record(where.destructions, one)
-            for one in destructions(vault)
-            if one.completed_at is not None
-        ]
-    report = {
-        "undone": found.undone,
-        "finished": found.finished,
-        "masters_discarded": found.masters_discarded,
-        "held_keys_copied": bool(copied),
-        "reclaimed_records": reclaimed,
-        "litter_deleted": litter,
-        "locked_objects": locked.count,
-        "destruction_records": len(paths),
-        "without_certificate": uncertified,
-    }
-    if as_json:
-        print_json(report)
-        return
-    for one in found.undone:
-        say(f"Undone: destruction {one}; it had destroyed nothing.")
-    for one in found.finished:
-        say(f"Finished: destruction {one}.")
-    done = [
-        (found.masters_discarded, "unused master keys discarded"),
-        (reclaimed, "records' space reclaimed"),
-        (litter, "leftovers of broken uploads deleted"),
-    ]
-    for count, what in done:
-        if count:
-            say(f"{count} {what}.")
-    if copied:
-        say("Keys of held records copied.")
-    if locked.count:
-        say(f"Object lock keeps {locked_objects(locked)} in the bucket; `shredvault status --json` lists them.")
-    if not (found.undone or found.finished or copied or any(count for count, _ in done)):
-        say("Nothing was cut off; there was nothing to do.")

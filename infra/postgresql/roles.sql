@@ -30,9 +30,8 @@ GRANT SELECT ON alembic_version, vaults, policies, masters, trees, roots, sealed
     hold_records, hold_scopes, record_holds, destructions, destruction_lists, orders, lists, list_slots, locked_objects,
     journal, ledger_nodes, certificates, nodes, time_marks, sunsets
     TO shredvault_api, shredvault_destroyer;
--- The clocks are watched and deadlines latch wherever the vault runs; an order decides which way.
+-- The clocks are watched and deadlines latch wherever the vault runs, but for those that an order decides.
 GRANT INSERT, UPDATE ON time_marks, sunsets TO shredvault_api, shredvault_destroyer;
-GRANT UPDATE (used_at, used_by) ON orders TO shredvault_api, shredvault_destroyer;
 GRANT INSERT, UPDATE, DELETE ON nodes TO shredvault_api, shredvault_destroyer;
 GRANT INSERT ON journal, ledger_nodes, roots, sealed_pages TO shredvault_api, shredvault_destroyer;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO shredvault_api, shredvault_destroyer;

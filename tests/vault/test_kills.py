@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.people import founded_by
+from tests.people import TERMS, founded_by, submitted
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY
 from tests.vault.databases import Databases, on_sqlite
-from tests.vault.holding import place_hold
+from tests.vault.holding import place_hold, release_order
 from tests.vault.world import START, Record, World
 from vault.access import Role, authenticate, create_token
 from vault.clock import SimulatedClock
 from vault.destruction import recover_destructions
 from vault.holds import copy_held_keys
 from vault.home import Founding, Home, found_vault, open_vault
+from vault.orders.drafting import draft_scrub
 
 STEPS = ("intent", "create master", "stage", "condemn", "fence", "destroy master", "record")
 
@@ -61,7 +62,12 @@ def prepare(folder: Path, seaweedfs: str, databases: Databases) -> Scene:
         hold = place_hold(vault, [held.id], "d").hold_id
         world.advance(days=800)
         young = world.file()
-        facts = {"now": clock.now().isoformat(), "hold": hold, "custodian": founding.custodian}
+        orders = {
+            "scrub": submitted(vault, draft_scrub(vault, TERMS).order),
+            "release": release_order(vault, str(hold)),
+        }
+        ids = {operation: order.id for operation, order in orders.items()}
+        facts = {"now": clock.now().isoformat(), "hold": hold, "custodian": founding.custodian, "orders": ids}
         (folder / "clock.json").write_text(json.dumps(facts))
     return Scene(folder, clock, world, due, held, young)
 

@@ -18,15 +18,13 @@ import sqlalchemy as sa
 
 from keystore import Tree
 from keystore.custodians import FileCustodian
-from tests.people import frozen
-from tests.vault.holding import release_hold
 from vault.clock import SimulatedClock
 from vault.destruction import carry_out
-from vault.frozen_lists import freeze_move
+from vault.frozen_lists import freeze_move, freeze_ordered, freeze_sweep
+from vault.holds import release_hold
 from vault.home import Home, open_vault
 from vault.objects import Bucket
 from vault.replacement import replace_catalogue
-from vault.retention import Cause
 
 
 def rebuild(folder: Path, clock: SimulatedClock, fatal: int) -> None:
@@ -68,12 +66,13 @@ def main(folder: Path, operation: str, fatal: str) -> None:
         return
     with open_vault(folder / "home", clock) as vault:
         if operation == "release":
-            release_hold(vault, facts["hold"], "counsel", progress)
+            release_hold(vault, facts["hold"], facts["orders"]["release"], progress)
         elif operation == "move":
             for tree in Tree:
                 carry_out(vault, freeze_move(vault, tree, facts["custodian"], "test"), progress)
         else:
-            carry_out(vault, frozen(vault, Cause(operation)), progress)
+            order = facts["orders"].get(operation)
+            carry_out(vault, freeze_ordered(vault, order) if order else freeze_sweep(vault), progress)
 
 
 if __name__ == "__main__":
