@@ -25,7 +25,8 @@ def sign(operator: Operator, document: Path, *names: str) -> list[str]:
 
 def test_an_order_is_drafted_signed_checked_submitted_and_carried_out(operator: Operator) -> None:
     held, _, _ = operator.file(3)
-    operator.run("hold", "place", held, "--docket", "16-cv-1")
+    ground = ("--kind", "audit", "--authority", "Comptroller", "--docket", "16-cv-1")
+    assert operator.run("hold", "place", held, *ground).code == 0
     order = operator.folder / "order.json"
     drafted = operator.run("order", "draft", "scrub", *WHY, "--cooling-off", "0", "--out", str(order))
     assert drafted.code == 0, drafted.err
