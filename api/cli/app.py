@@ -25,7 +25,11 @@ from .manual import unfolded
 from .orders import order_app
 from .policies import policy_app
 from .rebuilding import rebuild_command
+<<<<<<< HEAD
 from .recovering import recover
+=======
+from .rehearsal import rehearse
+>>>>>>> wt-replay
 from .screen import note
 from .serving import serve
 from .sunsetting import sunset_app
@@ -51,9 +55,10 @@ A first vault:
 Every night:
   shredvault sweep
 Before a judge asks:
-  shredvault hold place RECORD_ID --docket 16-cv-100
-See the whole story in a minute:
+  shredvault hold place --program --kind court-order --authority "Supreme Court" --docket 16-cv-100
+See the whole story in a minute, or rehearse the end of a program:
   shredvault demo
+  shredvault rehearse
 
 All commands work while `serve` runs. Options can also be given as variables (SHREDVAULT_HOME and so on);
 an option counts more than a variable. Commands that print data take --json.
@@ -101,6 +106,7 @@ app.command(rich_help_panel=_AFTER)(recover)
 app.add_typer(time_app, name="time", rich_help_panel=_AFTER)
 app.command("rebuild", rich_help_panel=_AFTER)(rebuild_command)
 app.command(rich_help_panel=_AFTER)(demo)
+app.command(rich_help_panel=_AFTER)(rehearse)
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 

@@ -1,4 +1,4 @@
-"""The three people who approve things in the demo, with keys of their own that last as long as the demo."""
+"""The three people who approve things in the demo and in a rehearsal, with keys that last as long as these do."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Final
 
 from vault.orders.signatures import make_key, sign_file
 from vault.people import Person, Role
-from vault.policy import Policy
+from vault.policy import Policy, Sunset
 
-__all__ = ["DemoPeople"]
+__all__ = ["ARCHIVIST", "COMMISSIONER", "COUNSEL", "DemoPeople"]
 
+COMMISSIONER, COUNSEL, ARCHIVIST = "the.commissioner", "the.counsel", "the.archivist"
 _PEOPLE: Final = {
-    "the.commissioner": Role.AGENCY_HEAD,
-    "the.counsel": Role.COUNSEL,
-    "the.archivist": Role.RECORDS_AUTHORITY,
+    COMMISSIONER: Role.AGENCY_HEAD,
+    COUNSEL: Role.COUNSEL,
+    ARCHIVIST: Role.RECORDS_AUTHORITY,
 }
 
 
@@ -27,16 +28,17 @@ class DemoPeople:
         self._public = {name: make_key(folder / name) for name in _PEOPLE}
         self._signed = 0
 
-    def policy(self, retention_months: int) -> bytes:
+    def policy(self, retention_months: int, sunset: Sunset | None = None) -> bytes:
         """The first policy, in which these three stand."""
         people = tuple(Person(name, frozenset({role}), frozenset({name})) for name, role in _PEOPLE.items())
         signers = "".join(f"{name} {key}\n" for name, key in self._public.items())
-        return Policy(1, "America/New_York", retention_months, people=people, allowed_signers=signers).encode()
+        policy = Policy(1, "America/New_York", retention_months, people=people, allowed_signers=signers, sunset=sunset)
+        return policy.encode()
 
-    def sign(self, body: bytes, namespace: str) -> list[bytes]:
-        """Have all three sign a document."""
+    def sign(self, body: bytes, namespace: str, *names: str) -> list[bytes]:
+        """Have some of them sign a document, or all three."""
         signatures = []
-        for name in _PEOPLE:
+        for name in names or _PEOPLE:
             self._signed += 1
             path = self._folder / f"document-{self._signed}"
             path.write_bytes(body)

@@ -18,13 +18,14 @@ from tests.cli.forked import REPOSITORY, Forker
 from tests.people import TERMS, submitted, written_policy
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, seaweedfs
 from tests.services.postgresql import Server, postgresql
+from tests.vault.conftest import scratch
 from vault import access, filing, uploads
 from vault.clock import SimulatedClock
 from vault.context import Vault
 from vault.home import open_vault
 from vault.orders.drafting import draft_scrub
 
-__all__ = ["postgresql", "seaweedfs"]
+__all__ = ["postgresql", "scratch", "seaweedfs"]
 
 SCAN = (REPOSITORY / "tests" / "specimens" / "letter-1.png").read_bytes()
 THREE_YEARS = timedelta(days=3 * 366)
