@@ -25,11 +25,8 @@ from .manual import unfolded
 from .orders import order_app
 from .policies import policy_app
 from .rebuilding import rebuild_command
-<<<<<<< HEAD
 from .recovering import recover
-=======
 from .rehearsal import rehearse
->>>>>>> wt-replay
 from .screen import note
 from .serving import serve
 from .sunsetting import sunset_app

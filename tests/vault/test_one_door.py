@@ -39,7 +39,7 @@ ENDING: Final = {
     *("hold release", "policy adopt", "custodian move", "custodian renew"),
 }
 """Commands that destroy a key, or by which something falls under a destruction. Each has a way below; `serve` does at
-its start what `recover` and `rebuild` do and lets a deadline latch, and the demo and a rehearsal have vaults of their own."""
+its start what `recover` and `rebuild` do and lets a deadline latch; demo and rehearsal have vaults of their own."""
 KEEPING: Final = {
     *("init", "status", "access create", "access list", "access revoke", "hold keygen", "hold unseal", "hold place"),
     *("hold widen", "hold extend", "hold answer", "hold list", "hold show", "order sign", "order check"),
