@@ -27,7 +27,7 @@ from .log.showing import entry_number, prove_published
 from .overdue import last_day
 from .receipts import no_such_receipt, record_of
 
-__all__ = ["Destroyed", "Kept", "ReceiptAnswer", "Receipts", "Underway", "as_json"]
+__all__ = ["Destroyed", "Kept", "ReceiptAnswer", "Receipts", "Underway", "receipt_facts"]
 
 _COMPLETED: Final = "completed"
 """The ledger's event at the end of a destruction."""
@@ -107,7 +107,7 @@ class Receipts:
         return {"list": None if listed is None else listed.extract(), "entry": entry}
 
 
-def as_json(answer: ReceiptAnswer) -> dict[str, Any]:
+def receipt_facts(answer: ReceiptAnswer) -> dict[str, Any]:
     """An answer as JSON values."""
     return {name: value.isoformat() if isinstance(value, date) else value for name, value in asdict(answer).items()}
 

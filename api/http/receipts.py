@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from vault.errors import CatalogueError, DamagedError, NotFoundError
-from vault.receipt_answers import Receipts, as_json
+from vault.receipt_answers import Receipts, receipt_facts
 from vault.receipts import CODE_CHARACTERS_MAX
 
 from . import problems
@@ -117,7 +117,7 @@ def receipt_routes(desk: Desk) -> APIRouter:
         code = str(request.path_params["code"])
         guesses.take()
         with places:
-            told = await desk.serve_anybody(lambda: as_json(receipts.answer(code)))
+            told = await desk.serve_anybody(lambda: receipt_facts(receipts.answer(code)))
         return Response(json.dumps(told).encode(), media_type="application/json")
 
     return routes

@@ -12,7 +12,7 @@ COMMANDS = (
     "hold place", "hold release", "hold list", "destruction list", "destruction show", "destroy", "order draft scrub",
     "order draft destroy", "order sign", "order check", "order submit", "order list", "order show", "order withdraw",
     "policy draft", "policy show", "policy check", "policy propose", "policy adopt",
-    "certificate list", "certificate show", "certificate export", "certificate verify",
+    "certificate list", "certificate show", "certificate export", "certificate verify", "receipt show", "receipt print",
 )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ OPERATIONS = {
     ("/v1/ledger/entries/{number}", "get"),
     ("/v1/ledger/proofs/consistency", "get"),
     ("/v1/ledger/proofs/inclusion", "get"),
+    ("/v1/receipts/{code}", "get"),
     ("/healthz", "get"),
     ("/readyz", "get"),
     ("/metrics", "get"),
