@@ -7,7 +7,6 @@ before the caller hears of it.
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -29,20 +28,19 @@ from .errors import (
     NotFoundError,
     RecordIncompleteError,
 )
-from .ids import RecordId, base32, is_id, new_id
+from .ids import RecordId, is_id, new_id
 from .key_uses import UseCutError
 from .keyring import TRIES, custodian_of, fetch_key, grow
 from .manifests import Filed, Manifest, manifest_name
 from .no_retain import due_of
 from .policy import Policy
+from .receipts import code_of
 from .sheets import Sheet, body_tag
 from .timekeeping import note_filing
 
 __all__ = ["Completed", "Opened", "complete_record", "open_record", "own_record"]
 
 COHORT_SPAN: Final = timedelta(days=6)
-_RECEIPT_BITS: Final = 80
-_RECEIPT_CHARACTERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +48,13 @@ class Opened:
     """An open record."""
 
     record_id: RecordId
-    receipt: str
-    """For the applicant: `xxxx-xxxx-xxxx-xxxx`, 80 random bits."""
     repeated: bool
     """Whether this answers a repetition of an earlier request."""
+
+    @property
+    def receipt(self) -> str:
+        """The code for the applicant."""
+        return code_of(self.record_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def _take_slot(
             return None
         root, page = keys.current_root(tx, Tree.ACTIVE), keys.load_page(tx, Tree.ACTIVE, cohort)
         custodian = custodian_of(vault, tx, root)
-    record_id, receipt = RecordId(new_id()), _new_receipt()
+    record_id = RecordId(new_id())
     try:
         tree = OpenTree.open(vault.vault_id, root, custodian)
     except MasterGoneError:
@@ -140,7 +141,7 @@ def _take_slot(
             tx.rollback()
             return None
         with cohort_page.key(slot) as key:
-            sheet = Sheet(applicant, receipt).seal(key, vault.vault_id, record_id)
+            sheet = Sheet(applicant).seal(key, vault.vault_id, record_id)
             tag = body_tag(key, record_id, digest)
         tx.execute(
             sa.insert(records).values(
@@ -152,11 +153,10 @@ def _take_slot(
                 opened_by=caller.token_id,
                 idempotency_hash=key_hash,
                 body_tag=tag,
-                receipt_hash=hashlib.sha256(receipt.encode()).digest(),
                 sheet=sheet,
             )
         )
-    return Opened(record_id, receipt, repeated=False)
+    return Opened(record_id, repeated=False)
 
 
 def _open_cohort(tx: Transaction, due: date) -> int | None:
@@ -205,18 +205,12 @@ def _repeated(vault: Vault, record_id: RecordId, digest: bytes) -> Opened:
             if body_tag(key, record_id, digest) != row.body_tag:
                 message = "This Idempotency-Key was used before, with another body."
                 raise IdempotencyConflictError(message)
-            sheet = Sheet.open(key, vault.vault_id, record_id, row.sheet)
     except UseCutError as cut:
         message = "The record is being destroyed."
         raise BusyError(message) from cut
     finally:
         use.end()
-    return Opened(record_id, sheet.receipt, repeated=True)
-
-
-def _new_receipt() -> str:
-    code = base32(secrets.randbits(_RECEIPT_BITS), _RECEIPT_CHARACTERS)
-    return "-".join(code[start : start + 4] for start in range(0, _RECEIPT_CHARACTERS, 4))
+    return Opened(record_id, repeated=True)
 
 
 def own_record(tx: Transaction, caller: Caller, record_id: str) -> sa.Row[Any]:
@@ -280,10 +274,8 @@ def complete_record(vault: Vault, caller: Caller, record_id: str) -> Completed:
 def _put_manifest(vault: Vault, row: sa.Row[Any], filed: list[sa.Row[Any]], completed: datetime, due: date) -> None:
     """Store what a rebuilt catalogue needs to know of a record."""
     with vault.catalogue.read() as tx:
-        opened = tx.execute(
-            sa.select(records.c.idempotency_hash, records.c.receipt_hash).where(records.c.id == row.id)
-        ).one()
-    if opened.idempotency_hash is None or opened.receipt_hash is None:
+        idempotency_hash = tx.execute(sa.select(records.c.idempotency_hash).where(records.c.id == row.id)).scalar_one()
+    if idempotency_hash is None:
         # Reclaimed a moment ago.
         raise DestroyedError(row.destruction_id or "unknown")
     manifest = Manifest(
@@ -295,9 +287,8 @@ def _put_manifest(vault: Vault, row: sa.Row[Any], filed: list[sa.Row[Any]], comp
         completed,
         due,
         row.opened_by,
-        opened.idempotency_hash,
+        idempotency_hash,
         row.body_tag,
-        opened.receipt_hash,
         row.sheet,
         [Filed(d.id, d.object_name, d.slip) for d in filed],
     )

@@ -49,7 +49,6 @@ class Manifest:
     opened_by: str | None
     idempotency_hash: bytes
     body_tag: bytes
-    receipt_hash: bytes
     sheet: bytes
     documents: Sequence[Filed]
 
@@ -80,7 +79,6 @@ class Manifest:
                 fields["opened_by"],
                 bytes.fromhex(fields["idempotency"]),
                 bytes.fromhex(fields["body_tag"]),
-                bytes.fromhex(fields["receipt"]),
                 base64.b64decode(fields["sheet"], validate=True),
                 [Filed(d["id"], d["object"], base64.b64decode(d["slip"], validate=True)) for d in fields["documents"]],
             )
@@ -105,7 +103,6 @@ class Manifest:
             "opened_by": self.opened_by,
             "idempotency": self.idempotency_hash.hex(),
             "body_tag": self.body_tag.hex(),
-            "receipt": self.receipt_hash.hex(),
             "sheet": base64.b64encode(self.sheet).decode(),
             "documents": [
                 {"id": d.id, "object": d.object_name, "slip": base64.b64encode(d.slip).decode()} for d in self.documents

@@ -323,7 +323,6 @@ def _fill_records(
                 opened_by=manifest.opened_by if manifest.opened_by in tokens else None,
                 idempotency_hash=manifest.idempotency_hash,
                 body_tag=manifest.body_tag,
-                receipt_hash=manifest.receipt_hash,
                 sheet=manifest.sheet,
             )
         )

@@ -110,7 +110,6 @@ def _reclaim_batch(vault: Vault, destruction: Destruction, batch: list[str]) -> 
                 opened_by=None,
                 idempotency_hash=None,
                 body_tag=None,
-                receipt_hash=None,
                 sheet=None,
                 due_on=None,
             )

@@ -22,10 +22,9 @@ NAME_TAG_BYTES = 16
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Sheet:
-    """What the center wrote about the applicant, and the receipt code it was given."""
+    """What the center wrote about the applicant."""
 
     applicant: dict[str, Any]
-    receipt: str
 
     def seal(self, key: Key, vault_id: bytes, record: RecordId) -> bytes:
         """Seal under the record key, bound to vault and record."""
@@ -39,7 +38,7 @@ class Sheet:
             SealBrokenError: it is not this record's sheet.
         """
         fields = _open(key, _sheet_context(vault_id, record), sealed)
-        return cls(fields["applicant"], fields["receipt"])
+        return cls(fields["applicant"])
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -25,6 +25,7 @@ from .manual import unfolded
 from .orders import order_app
 from .policies import policy_app
 from .rebuilding import rebuild_command
+from .receipts import receipt_app
 from .recovering import recover
 from .rehearsal import rehearse
 from .screen import note
@@ -97,6 +98,7 @@ app.add_typer(sunset_app, name="sunset", rich_help_panel=_KEEPING)
 app.add_typer(destruction_app, name="destruction", rich_help_panel=_KEEPING)
 app.add_typer(policy_app, name="policy", rich_help_panel=_KEEPING)
 app.add_typer(certificate_app, name="certificate", rich_help_panel=_KEEPING)
+app.add_typer(receipt_app, name="receipt", rich_help_panel=_KEEPING)
 app.add_typer(custodian_app, name="custodian", rich_help_panel=_KEEPING)
 app.add_typer(ledger_app, name="ledger", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_AFTER)(recover)

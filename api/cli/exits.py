@@ -53,7 +53,7 @@ MEANINGS: Final = {
     ExitCode.DONE: "done",
     ExitCode.BUG: "a fault in Shredvault itself; please report what it printed",
     ExitCode.USAGE: "wrong options or settings; nothing was done",
-    ExitCode.NOT_FOUND: "there is no such record, hold, order, token, destruction or certificate",
+    ExitCode.NOT_FOUND: "there is no such record, receipt, hold, order, token, destruction or certificate",
     ExitCode.REFUSED: "the vault refuses; nothing was destroyed",
     ExitCode.BUSY: "somebody else is at it (or the port is taken); try again",
     ExitCode.UNAVAILABLE: "the object store, custodian or database does not answer; try again",

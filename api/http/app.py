@@ -27,6 +27,7 @@ from .metrics import Metrics
 from .openapi import DESCRIPTION, TAGS, App
 from .orders import order_routes
 from .problems import problem_response, router_problem
+from .receipts import receipt_routes
 from .records import record_routes
 from .uploads import upload_routes
 from .workers import Workers
@@ -85,6 +86,7 @@ def create_app(
         order_routes(desk),
         certificate_routes(desk),
         ledger_routes(desk),
+        receipt_routes(desk),
         health_routes(desk, checkers),
     ):
         app.include_router(routes)

@@ -79,6 +79,15 @@ class Desk:
         facts = facts_of(request.scope)
         return await self.workers.run(lambda: use_case(self._caller(token, facts)))
 
+    async def serve_anybody(self, question: Callable[[], _T]) -> _T:
+        """Answer a question for which nobody needs a token; it must use no keys.
+
+        Raises:
+            RefusedError: this process may not serve.
+        """
+        self.must_serve()
+        return await self.workers.run(question)
+
     async def identify(self, request: Request) -> Caller:
         """Tell whose request this is.
 

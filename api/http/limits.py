@@ -25,6 +25,12 @@ class Limits:
     """No byte of a body for so long, or no byte of an answer taken: the exchange ends."""
     body_s: float = 900.0
     """A whole body; a document of 25 MiB at 30 KiB/s takes that long."""
+    receipts_s: float = 20.0
+    """Questions about receipts in a second, of whoever asks; more are answered 429."""
+    receipts_burst: int = 60
+    """So many at once after a quiet time."""
+    receipts: int = 4
+    """Such questions under way; more are answered 503."""
     linger_s: float = 2.0
     """How long the rest of a refused body is thrown away, so that the refusal reaches who is still sending."""
     linger_bytes: int = 32 * 1024 * 1024

@@ -32,7 +32,7 @@ from vault.retrieval import DamagedError, Purpose, PurposeError
 
 from . import problems
 from .applicants import OpenRecord
-from .openapi_parts import EVERYWHERE, ID, PLAIN, SECURED, answer, parameter, refusals
+from .openapi_parts import EVERYWHERE, ID, PLAIN, RECEIPT, SECURED, answer, parameter, refusals
 
 __all__ = ["COMPLETE", "DECIDED", "DESCRIPTION", "GET", "OPEN", "PUT", "TAGS", "VIEW", "App"]
 
@@ -48,6 +48,7 @@ TAGS: Final = [
     {"name": "orders", "description": "What people signed, and what was destroyed. Nothing is carried out here."},
     {"name": "certificates", "description": "What was destroyed, by whose authority, and what that cannot prove."},
     {"name": "ledger", "description": "What was written down, so that others can check it. No facts, only hashes."},
+    {"name": "receipts", "description": "What has become of a record, for whoever holds its receipt; without a token."},
     {"name": "operation", "description": "For the operator's network; without a token, and nothing personal."},
 ]
 
@@ -133,12 +134,10 @@ OPEN: Final[dict[str, Any]] = PLAIN | {
     "responses": {
         200: answer(
             "The same request was answered before; this is that answer.",
-            {"record_id": ID, "receipt": "7k2m-9q8x-1c5r-6t4w"},
+            {"record_id": ID, "receipt": RECEIPT},
             {"Idempotent-Replayed": "`true`", "Location": "The record."},
         ),
-        201: answer(
-            "The record is open.", {"record_id": ID, "receipt": "7k2m-9q8x-1c5r-6t4w"}, {"Location": "The record."}
-        ),
+        201: answer("The record is open.", {"record_id": ID, "receipt": RECEIPT}, {"Location": "The record."}),
         **refusals(
             *EVERYWHERE,
             problems.KEY_MISSING,

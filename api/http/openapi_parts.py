@@ -13,9 +13,10 @@ from vault.objects import ObjectStoreError
 from . import problems
 from .problems import MEDIA_TYPE, PROBLEMS, Kind
 
-__all__ = ["EVERYWHERE", "ID", "PLAIN", "SECURED", "answer", "parameter", "refusals"]
+__all__ = ["EVERYWHERE", "ID", "PLAIN", "RECEIPT", "SECURED", "answer", "parameter", "refusals"]
 
 ID: Final = "3v7f0k2m9q8x1c5r6t4w0y2z7b"
+RECEIPT: Final = "3v7f0-k2m9q-8x1c5-r6t4w-0y2z7-brkbp"
 _DESTRUCTION: Final = "6h1n8p4s2d9g0j5k7m3q1r8v4x"
 _DETAIL: Final = "A sentence for people."
 SECURED: Final = [{"token": list[str]()}]

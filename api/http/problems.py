@@ -131,6 +131,13 @@ NUMBERS_NEEDED: Final = Kind(
 OVERLOADED: Final = Kind(
     "overloaded", 503, "Too much at once", "Too many requests are under way.", retry_after_s=_SOON_S
 )
+TOO_MANY: Final = Kind(
+    "too-many",
+    429,
+    "Too many questions",
+    "Receipts are asked for faster than this server answers; yours may be good. Ask again.",
+    retry_after_s=_SOON_S,
+)
 NO_SUCH_PLACE: Final = Kind("no-such-place", 404, "There is nothing here", "No resource of this API has this address.")
 METHOD: Final = Kind("method", 405, "This method is not offered here", "The header `Allow` lists those that are.")
 REQUEST_UNUSABLE: Final = Kind("request", 400, "The request cannot be understood", "It is not a valid request.")

@@ -44,7 +44,7 @@ GRANT UPDATE (revision) ON cohorts TO shredvault_api, shredvault_destroyer;
 -- The API: records come in whole, and are completed; holds are placed.
 GRANT SELECT ON records, documents, record_states, reads, access_tokens TO shredvault_api;
 GRANT INSERT (id, due_on, opened_at), UPDATE (next_slot) ON cohorts TO shredvault_api;
-GRANT INSERT (id, cohort_id, slot, policy_version, opened_at, opened_by, idempotency_hash, body_tag, receipt_hash,
+GRANT INSERT (id, cohort_id, slot, policy_version, opened_at, opened_by, idempotency_hash, body_tag,
     sheet), UPDATE (completed_at, due_on) ON records TO shredvault_api;
 GRANT INSERT ON documents, reads, hold_records, hold_scopes TO shredvault_api;
 -- A hold is placed, widened and extended; no column by which one ends is among these.
@@ -65,7 +65,7 @@ GRANT INSERT (name, tree, epoch, custodian, planned_at), UPDATE (destroyed_at, g
 GRANT DELETE ON roots, sealed_pages TO shredvault_destroyer;
 GRANT UPDATE (closed_at, condemned_by) ON cohorts TO shredvault_destroyer;
 -- The rest of a record's columns is emptied when it is reclaimed, which the triggers allow of destroyed ones only.
-GRANT UPDATE (spared, condemned_by, reclaimed, opened_by, idempotency_hash, body_tag, receipt_hash, sheet, due_on)
+GRANT UPDATE (spared, condemned_by, reclaimed, opened_by, idempotency_hash, body_tag, sheet, due_on)
     ON records TO shredvault_destroyer;
 GRANT UPDATE (ends_at, ending_order, ended_at) ON hold_records, hold_scopes TO shredvault_destroyer;
 GRANT UPDATE (released_at, review_on, ends_on) ON holds TO shredvault_destroyer;

@@ -13,6 +13,7 @@ COMMANDS = (
     "order draft scrub", "order draft destroy", "order sign", "order check", "order submit", "order list", "order show",
     "order withdraw", "policy draft", "policy show", "policy check", "policy propose", "policy adopt",
     "certificate list", "certificate show", "certificate export", "certificate verify",
+    "receipt show", "receipt print",
 )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ OPERATIONS = {
     ("/v1/ledger/entries/{number}", "get"),
     ("/v1/ledger/proofs/consistency", "get"),
     ("/v1/ledger/proofs/inclusion", "get"),
+    ("/v1/receipts/{code}", "get"),
     ("/healthz", "get"),
     ("/readyz", "get"),
     ("/metrics", "get"),
@@ -159,7 +160,10 @@ def test_every_operation_has_examples(described: dict[str, Any]) -> None:
                 if media_type.endswith("json"):
                     assert "example" in said or "examples" in said, (path, method, status)
         if path.startswith("/v1/"):
-            assert {"401", "403", "503"} <= set(operation["responses"])
+            # Who needs no token is told how often they may ask.
+            needed = {"401", "403"} if "security" in operation else {"429"}
+            assert needed | {"503"} <= set(operation["responses"])
+            assert ("security" in operation) == (path != "/v1/receipts/{code}")
 
 
 def test_the_description_is_valid_and_what_the_server_does(site: Site) -> None:

@@ -48,7 +48,6 @@ MAX_WRAPPED = 65_536
 MEDIA_TYPES = frozenset({"application/pdf", "image/jpeg", "image/png", "image/tiff"})
 _ID = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
 _OBJECT = re.compile(r"documents/[0-9a-hjkmnp-tv-z]{26}")
-_RECEIPT = re.compile(r"[0-9a-hjkmnp-tv-z]{4}(-[0-9a-hjkmnp-tv-z]{4}){3}")
 _MASTER = re.compile(r"[a-z0-9-]{1,64}")
 _PACK = re.compile(r"keystore/(active|held)/([0-9a-f]{16})")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00", re.ASCII)
@@ -326,7 +325,6 @@ class Sheet:
     """What a record says of its applicant."""
 
     applicant: dict[str, Any]
-    receipt: str
 
 
 @dataclass(frozen=True)
@@ -339,13 +337,21 @@ class Slip:
     sha256: str
 
 
+def receipt_code(record: str) -> str:
+    """The code on the applicant's receipt (receipt.md, section 1)."""
+    digest = hashlib.sha256(b"shredvault/receipt/v1" + record.encode("ascii")).digest()
+    bits = int.from_bytes(digest[:3], "big") >> 4
+    check = "".join("0123456789abcdefghjkmnpqrstvwxyz"[bits >> shift & 31] for shift in (15, 10, 5, 0))
+    return "-".join(re.findall(".....", record + check))
+
+
 @opaque()
 def open_sheet(key: bytes | bytearray, vault: bytes, record: str, sealed: bytes) -> Sheet:
     """Open a record's sheet."""
     require(holds=len(sealed) <= MAX_SEALED_JSON)
     top = _object(unseal(key, sheet_context(vault, record), sealed))
     require(holds=_member(top, "v", int) == 1)
-    return Sheet(_member(top, "applicant", dict), _member(top, "receipt", str, _RECEIPT))
+    return Sheet(_member(top, "applicant", dict))
 
 
 @opaque()

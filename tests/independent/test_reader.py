@@ -440,7 +440,7 @@ R_KEY, R_VAULT = bytes.fromhex(R["record_key"]), bytes.fromhex(R["vault"])
 
 def test_the_record_opens() -> None:
     sheet = open_sheet(R_KEY, R_VAULT, R["record"], b64(R["sheet"]["sealed"]))
-    assert (sheet.applicant, sheet.receipt) == (R["sheet"]["applicant"], R["sheet"]["receipt"])
+    assert sheet.applicant == R["sheet"]["applicant"]
     slip = open_slip(R_KEY, R_VAULT, R["record"], R["document"], b64(R["slip"]["sealed"]))
     assert vars(slip) == {name: R["slip"][name] for name in ("name", "media_type", "size", "sha256")}
     bounds = {"sheet": sheet_context(R_VAULT, R["record"]), "slip": slip_context(R_VAULT, R["record"], R["document"])}
@@ -559,13 +559,13 @@ def test_slips() -> None:
 
 def test_sheets() -> None:
     bound = sheet_context(VAULT, RECORD)
-    twice = b'{"v": 1, "applicant": {"a": 1, "a": 1}, "receipt": "0000-1111-zzzz-vvvv"}'
+    twice = b'{"v": 1, "applicant": {"a": 1, "a": 1}}'
     refuse(open_sheet, KEY, VAULT, RECORD, crafting.seal(KEY, bound, twice))
-    good: dict[str, Any] = {"v": 1, "applicant": {"any": [1, None]}, "receipt": "0000-1111-zzzz-vvvv"}
+    good: dict[str, Any] = {"v": 1, "applicant": {"any": [1, None]}}
     open_sheet(KEY, VAULT, RECORD, json_seal(bound, **good))
     open_sheet(KEY, VAULT, RECORD, json_seal(bound, **good | {"applicant": {"😀": "😀", "half": 0.5}, "other": 1}))
     wrongs: list[dict[str, Any]] = [
-        {"v": 2}, {"applicant": []}, {"receipt": "0000-1111-zzzz-iiii"}, {"receipt": "0000"},
+        {"v": 2}, {"applicant": []},
         {"applicant": {"name": "\ud800"}}, {"applicant": {"\udfff": 1}}, {"other": ["\ud83d"]},
     ]  # fmt: skip
     for changes in wrongs:
@@ -574,7 +574,7 @@ def test_sheets() -> None:
 
 
 def test_nothing_opens_in_anothers_place() -> None:
-    sheet = json_seal(sheet_context(VAULT, RECORD), v=1, applicant={}, receipt="0000-0000-0000-0000")
+    sheet = json_seal(sheet_context(VAULT, RECORD), v=1, applicant={})
     slip = json_seal(slip_context(VAULT, RECORD, DOCUMENT), **SLIP)
     body = crafting.seal(KEY, document_context(VAULT, RECORD, DOCUMENT), b"abc\x80")
     for opening in (
@@ -616,7 +616,7 @@ def test_a_body_that_is_not_its_slips_is_refused() -> None:
 
 
 def a_manifest(key: bytes, **changes: object) -> bytes:
-    sheet = b'{"v": 1, "applicant": {}, "receipt": "0000-0000-0000-0000"}'
+    sheet = b'{"v": 1, "applicant": {}}'
     good = {
         "format": "shredvault/manifest/v1",
         "record": RECORD,

@@ -125,7 +125,6 @@ ENDS = [
 SEES = [
     "SELECT sheet FROM records",
     "SELECT body_tag FROM records",
-    "SELECT receipt_hash FROM records",
     "SELECT sheet FROM record_states",
     "SELECT slip FROM documents",
     "SELECT name_tag FROM documents",

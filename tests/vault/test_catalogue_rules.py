@@ -140,7 +140,7 @@ FORBIDDEN = {
     "records_are_spared_before_their_cohort_is_condemned: undone": "UPDATE records SET spared = false "
     "WHERE id = '{saved}'",
     "only_destroyed_records_are_reclaimed": "UPDATE records SET reclaimed = true, sheet = NULL, opened_by = NULL, "
-    "body_tag = NULL, receipt_hash = NULL, due_on = NULL WHERE id = '{saved}'",
+    "body_tag = NULL, due_on = NULL WHERE id = '{saved}'",
     "documents_go_with_their_record": "DELETE FROM documents WHERE record_id = '{young}'",
     "documents_enter_receiving_records: retained": DOCUMENT.format(r="{young}"),
     "documents_enter_receiving_records: destroyed": DOCUMENT.format(r="{dead}"),

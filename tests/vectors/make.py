@@ -262,8 +262,7 @@ def records() -> dict[str, Any]:
     raw = test_key("record")
     key = _key(raw)
     applicant = {"family_name": "Ångström-Ito", "given_names": ["Zoë", "美咲"], "born": "1990-02-29", "unit": None}
-    receipt = "0123-4567-89ab-cdef"
-    sheet = Sheet(applicant, receipt).seal(key, VAULT, RECORD)
+    sheet = Sheet(applicant).seal(key, VAULT, RECORD)
     body = b"%PDF-1.7 a small test document %%EOF\n"
     name = "Reisepass Nº 1.pdf"
     digest = hashlib.sha256(body).hexdigest()
@@ -282,7 +281,6 @@ def records() -> dict[str, Any]:
         opened_by=None,
         idempotency_hash=hashlib.sha256(b"idempotency").digest(),
         body_tag=hashlib.sha256(b"body tag").digest(),
-        receipt_hash=hashlib.sha256(b"receipt").digest(),
         sheet=sheet,
         documents=[Filed(DOCUMENT, "documents/zzzzzzzzzzzzzzzzzzzzzzzzzz", slip)],
     ).encode(key, VAULT)
@@ -293,7 +291,7 @@ def records() -> dict[str, Any]:
         "vault": VAULT.hex(),
         "record": RECORD,
         "document": DOCUMENT,
-        "sheet": {"applicant": applicant, "receipt": receipt, "sealed": _b64(sheet)},
+        "sheet": {"applicant": applicant, "sealed": _b64(sheet)},
         "slip": {
             "name": name,
             "media_type": "application/pdf",

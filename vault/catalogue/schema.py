@@ -182,7 +182,6 @@ records = sa.Table(
     sa.Column("opened_by", sa.String(26), sa.ForeignKey("access_tokens.id")),
     sa.Column("idempotency_hash", sa.LargeBinary(32)),
     sa.Column("body_tag", sa.LargeBinary(32)),
-    sa.Column("receipt_hash", sa.LargeBinary(32)),
     sa.Column("sheet", sa.LargeBinary),
     sa.UniqueConstraint("cohort_id", "slot"),
     sa.UniqueConstraint("idempotency_hash"),
@@ -193,7 +192,7 @@ records = sa.Table(
     ),
     sa.CheckConstraint(
         "reclaimed = (sheet IS NULL) AND (NOT reclaimed OR (opened_by IS NULL AND body_tag IS NULL "
-        "AND receipt_hash IS NULL AND due_on IS NULL))",
+        "AND due_on IS NULL))",
         name="reclaimed_is_bare",
     ),
     sa.Index("ix_records_due_on", "due_on"),

@@ -30,6 +30,7 @@ __all__ = [
     "latest_checkpoint",
     "leaf_of",
     "prove_entry",
+    "prove_published",
 ]
 
 
@@ -43,15 +44,17 @@ class Proven:
     checkpoint: str
     """A signed note."""
 
-    def extract(self) -> dict[str, Any]:
-        """The entry, opened, with its proof, as JSON values: what a certificate carries."""
+    def closed(self) -> dict[str, Any]:
+        """The entry's leaf with its proof, as JSON values: that it is there and when, and none of its facts."""
         return {
             "leaf": self.entry.leaf().decode(),
-            "facts": self.entry.facts,
-            "salt": self.entry.salt.hex(),
             "path": [one.hex() for one in self.path],
             "checkpoint": self.checkpoint,
         }
+
+    def extract(self) -> dict[str, Any]:
+        """The entry, opened, with its proof, as JSON values: what a certificate carries."""
+        return {**self.closed(), "facts": self.entry.facts, "salt": self.entry.salt.hex()}
 
 
 def latest_checkpoint(vault: Vault) -> str:
@@ -124,9 +127,18 @@ def prove_entry(vault: Vault, number: int) -> Proven:
     """
     publish(vault)
     with vault.catalogue.read() as tx:
-        size = published_mark(tx).last
-        _require_published(tx, number)
-        return Proven(_entry(tx, number), prove_inclusion(tx, number, size), _sign(vault, tx, size))
+        return prove_published(vault, tx, number)
+
+
+def prove_published(vault: Vault, tx: Transaction, number: int) -> Proven:
+    """An entry with its proof in the latest checkpoint, if it is published.
+
+    Raises:
+        NotFoundError: there is no such entry, or it is not published yet.
+    """
+    size = published_mark(tx).last
+    _require_published(tx, number)
+    return Proven(_entry(tx, number), prove_inclusion(tx, number, size), _sign(vault, tx, size))
 
 
 def _require_published(tx: Transaction, size: int) -> None:

@@ -347,7 +347,6 @@ def upgrade() -> None:
         sa.Column("opened_by", sa.String(length=26), nullable=True),
         sa.Column("idempotency_hash", sa.LargeBinary(length=32), nullable=True),
         sa.Column("body_tag", sa.LargeBinary(length=32), nullable=True),
-        sa.Column("receipt_hash", sa.LargeBinary(length=32), nullable=True),
         sa.Column("sheet", sa.LargeBinary(), nullable=True),
         sa.CheckConstraint(
             "(completed_at IS NULL AND due_on IS NULL) "
@@ -356,7 +355,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint(
             "reclaimed = (sheet IS NULL) AND (NOT reclaimed OR (opened_by IS NULL AND body_tag IS NULL "
-            "AND receipt_hash IS NULL AND due_on IS NULL))",
+            "AND due_on IS NULL))",
             name=op.f("ck_records_reclaimed_is_bare"),
         ),
         sa.CheckConstraint("slot BETWEEN 1 AND 1023", name=op.f("ck_records_slot")),
