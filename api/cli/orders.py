@@ -15,6 +15,7 @@ from vault.context import Vault
 from vault.home import open_vault
 from vault.ids import OrderId
 from vault.orders.accepting import Accepted, accept_order, list_orders, load_order, withdraw_order
+from vault.orders.actions import Action
 from vault.orders.checking import Check, check_order, describe
 from vault.orders.drafting import Drafted, Terms, draft_destroy, draft_scrub
 from vault.orders.order import ORDER_FORMAT, Order, spell_instant
@@ -223,8 +224,8 @@ def submit(
         return
     say(f"Accepted: order {accepted.id}, approved by {', '.join(one.person for one in accepted.approvals)}.")
     say(f"It may be carried out from {when(accepted.effective_at)} to {when(accepted.order.expires)}.")
-    if accepted.action in ("scrub", "destroy"):
-        say(f"Then: shredvault {accepted.action} {accepted.id}")
+    if then := _then(accepted):
+        say(f"Then: shredvault {then}")
 
 
 @order_app.command("list")
@@ -275,6 +276,19 @@ def withdraw(
     with open_vault(load_settings(home=home).home_folder) as vault:
         withdraw_order(vault, OrderId(order_id), reason)
     say(f"Order {order_id} is void.")
+
+
+def _then(one: Accepted) -> str | None:
+    """The command that carries an order out; a decision about the sunset takes effect by itself."""
+    match one.action:
+        case Action.SCRUB | Action.DESTROY:
+            return f"{one.action} {one.id}"
+        case Action.RELEASE:
+            return f"hold release {one.order.scope['hold']} --order {one.id}"
+        case Action.CLEAR_TIME:
+            return f"time clear {one.id}"
+        case _:
+            return None
 
 
 def _state(one: Accepted) -> str:
