@@ -125,7 +125,8 @@ def test_a_hold_is_released_by_an_order_that_is_drafted_here(operator: Operator)
     assert not order.exists()
 
     drafted = operator.run("order", "draft", "release", *words, "--record", one, *settled)
-    assert f"take out of hold {hold} these records: {one}; these rules: none." in drafted.out
+    assert f"take out of hold {hold} these records: {one}; these rules: none. The rest goes on." in drafted.out
+    assert "stays protected for 0 days more (settled). Releasing act: Stipulation of 4 May 2017." in drafted.out
     signatures = sign(operator, order, COUNSEL, OFFICER)
     assert "lacks agency-head or records-officer" in operator.run("order", "submit", str(order), signatures[0]).err
     submitted = operator.run("order", "submit", str(order), *signatures)

@@ -109,7 +109,6 @@ def _loosened(hold_id: str, change: Mapping[str, Any]) -> str:
         case _:
             return f"change hold {hold_id}: {dict(change)}."
     if "tail_days" not in change:
-        return f"{what} It protects them as long afterwards as the hold's own tail says."
-    return (
-        f"{what} It protects them {change['tail_days']} days afterwards, because: {change.get('tail_reason') or '-'}."
-    )
+        return f"{what} What leaves it stays protected for the hold's own tail."
+    why = f" ({change['tail_reason']})" if change.get("tail_reason") else ""
+    return f"{what} What leaves it stays protected for {change['tail_days']} days more{why}."
