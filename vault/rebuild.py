@@ -117,7 +117,7 @@ def rebuild(
         if found.lost and not leave_lost:
             message = (
                 f"{len(found.lost)} records have a manifest and no key that opens it, though no destruction condemned "
-                "them. Name every custodian with --custodian; if they are lost, go on with --leave-lost."
+                "them. See that all custodians in vault.json are in reach; if they are lost, go on with --leave-lost."
             )
             raise DamagedError(message)
         if retained is not None:

@@ -121,7 +121,15 @@ def destroy_draft(
         tell_draft(vault, drafted.order, out, as_json=as_json, drafted=drafted)
 
 
-def tell_draft(vault: Vault, order: Order, out: Path | None, *, as_json: bool, drafted: Drafted | None = None) -> None:
+def tell_draft(
+    vault: Vault,
+    order: Order,
+    out: Path | None,
+    *,
+    as_json: bool,
+    drafted: Drafted | None = None,
+    handed_in_by: str = "order submit",
+) -> None:
     """Write a drafted order into its file, and say what to do with it."""
     path = write_document(out or Path(f"order-{order.id[:8]}.json"), order.encode())
     answers = drafted.answers if drafted else {}
@@ -139,7 +147,7 @@ def tell_draft(vault: Vault, order: Order, out: Path | None, *, as_json: bool, d
         say("Not on the list: " + ", ".join(f"{count} {why}" for why, count in sorted(not_listed.items())) + ".")
     say(f"Written to {path}. Whoever signs it runs, on any machine with a copy of that file:")
     say(f"  ssh-keygen -Y sign -n {ORDERS} -f KEY {path.name}")
-    say(f"and sends back {path.name}.sig. Then: shredvault order submit {path} SIGNATURE...")
+    say(f"and sends back {path.name}.sig. Then: shredvault {handed_in_by} {path} SIGNATURE...")
 
 
 @order_app.command()

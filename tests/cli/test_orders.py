@@ -88,7 +88,8 @@ def test_a_policy_is_drafted_proposed_and_adopted(stranger: Operator) -> None:
     assert drafted.code == 0, drafted.err
     assert "version 2" in drafted.out
     assert stranger.run("policy", "check", str(policy)).code == 0
-    assert stranger.run("policy", "propose", str(policy), *WHY, "--out", str(order)).code == 0
+    proposed = stranger.run("policy", "propose", str(policy), *WHY, "--out", str(order))
+    assert f"Then: shredvault policy adopt {policy} {order} SIGNATURE..." in proposed.out
     signatures = sign(stranger, order, *APPROVERS)
     assert stranger.run("policy", "adopt", str(policy), str(order), *signatures[:2]).code == 4
     assert stranger.run("policy", "adopt", str(policy), str(order), *signatures).code == 0
