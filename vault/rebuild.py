@@ -117,7 +117,7 @@ def rebuild(
         if found.lost and not leave_lost:
             message = (
                 f"{len(found.lost)} records have a manifest and no key that opens it, though no destruction condemned "
-                "them. Name every custodian with --custodian; if they are lost, go on with --leave-lost."
+                "them. See that all custodians in vault.json are in reach; if they are lost, go on with --leave-lost."
             )
             raise DamagedError(message)
         if retained is not None:
@@ -139,8 +139,11 @@ def rebuild(
             note(tx, now, "rebuilt", rebuild_id, facts)
             end_every_serving(tx, now)
     publish(vault)
-    in_force = sum(hold.released_at is None for hold in history.holds.values())
-    return Rebuilt(len(found.living), len(held), len(found.dead), in_force, found.lost)
+    # What is told counts no sealed hold (H11).
+    openly = [hold for hold in history.holds.values() if hold.released_at is None and hold.row["sealed"] is None]
+    named = set().union(*(hold.named for hold in openly))
+    told = sum(manifest.record in named for manifest, _ in found.living)
+    return Rebuilt(len(found.living), told, len(found.dead), len(openly), found.lost)
 
 
 def _require_no_death(

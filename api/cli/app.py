@@ -22,12 +22,13 @@ from .glance import status
 from .holding import hold_app
 from .ledger import ledger_app
 from .manual import unfolded
-from .orders import order_app
+from .orders import draft_app, order_app
 from .policies import policy_app
 from .rebuilding import rebuild_command
 from .receipts import receipt_app
 from .recovering import recover
 from .rehearsal import rehearse
+from .releases import release_draft
 from .screen import note
 from .serving import serve
 from .sunsetting import sunset_app
@@ -91,6 +92,7 @@ app.command(rich_help_panel=_DAILY)(status)
 app.add_typer(access_app, name="access", rich_help_panel=_DAILY)
 app.command(rich_help_panel=_KEEPING)(sweep)
 app.add_typer(hold_app, name="hold", rich_help_panel=_KEEPING)
+draft_app.command("release")(release_draft)
 app.add_typer(order_app, name="order", rich_help_panel=_KEEPING)
 app.command(rich_help_panel=_KEEPING)(scrub)
 app.command(rich_help_panel=_KEEPING)(destroy)

@@ -15,6 +15,7 @@ from vault.context import Vault
 from vault.home import open_vault
 from vault.ids import OrderId
 from vault.orders.accepting import Accepted, accept_order, list_orders, load_order, withdraw_order
+from vault.orders.actions import Action
 from vault.orders.checking import Check, check_order, describe
 from vault.orders.drafting import Drafted, Terms, draft_destroy, draft_scrub
 from vault.orders.order import ORDER_FORMAT, Order, spell_instant
@@ -120,7 +121,15 @@ def destroy_draft(
         tell_draft(vault, drafted.order, out, as_json=as_json, drafted=drafted)
 
 
-def tell_draft(vault: Vault, order: Order, out: Path | None, *, as_json: bool, drafted: Drafted | None = None) -> None:
+def tell_draft(
+    vault: Vault,
+    order: Order,
+    out: Path | None,
+    *,
+    as_json: bool,
+    drafted: Drafted | None = None,
+    handed_in_by: str = "order submit",
+) -> None:
     """Write a drafted order into its file, and say what to do with it."""
     path = write_document(out or Path(f"order-{order.id[:8]}.json"), order.encode())
     answers = drafted.answers if drafted else {}
@@ -138,7 +147,7 @@ def tell_draft(vault: Vault, order: Order, out: Path | None, *, as_json: bool, d
         say("Not on the list: " + ", ".join(f"{count} {why}" for why, count in sorted(not_listed.items())) + ".")
     say(f"Written to {path}. Whoever signs it runs, on any machine with a copy of that file:")
     say(f"  ssh-keygen -Y sign -n {ORDERS} -f KEY {path.name}")
-    say(f"and sends back {path.name}.sig. Then: shredvault order submit {path} SIGNATURE...")
+    say(f"and sends back {path.name}.sig. Then: shredvault {handed_in_by} {path} SIGNATURE...")
 
 
 @order_app.command()
@@ -223,8 +232,8 @@ def submit(
         return
     say(f"Accepted: order {accepted.id}, approved by {', '.join(one.person for one in accepted.approvals)}.")
     say(f"It may be carried out from {when(accepted.effective_at)} to {when(accepted.order.expires)}.")
-    if accepted.action in ("scrub", "destroy"):
-        say(f"Then: shredvault {accepted.action} {accepted.id}")
+    if then := _then(accepted):
+        say(f"Then: shredvault {then}")
 
 
 @order_app.command("list")
@@ -275,6 +284,19 @@ def withdraw(
     with open_vault(load_settings(home=home).home_folder) as vault:
         withdraw_order(vault, OrderId(order_id), reason)
     say(f"Order {order_id} is void.")
+
+
+def _then(one: Accepted) -> str | None:
+    """The command that carries an order out; a decision about the sunset takes effect by itself."""
+    match one.action:
+        case Action.SCRUB | Action.DESTROY:
+            return f"{one.action} {one.id}"
+        case Action.RELEASE:
+            return f"hold release {one.order.scope['hold']} --order {one.id}"
+        case Action.CLEAR_TIME:
+            return f"time clear {one.id}"
+        case _:
+            return None
 
 
 def _state(one: Accepted) -> str:

@@ -170,7 +170,7 @@ def propose(
     proposed = Policy.decode(read_file(policy))
     with open_vault(load_settings(home=home).home_folder) as vault:
         order = draft_adoption(vault, proposed, terms_of(reason, legal_basis, days, cooling_off))
-        tell_draft(vault, order, out, as_json=as_json)
+        tell_draft(vault, order, out, as_json=as_json, handed_in_by=f"policy adopt {policy}")
 
 
 @policy_app.command()

@@ -10,7 +10,8 @@ from tests.cli.conftest import Operator
 COMMANDS = (
     "init", "serve", "status", "sweep", "scrub", "recover", "demo", "rehearse", "access create", "access list",
     "access revoke", "hold place", "hold release", "hold list", "destruction list", "destruction show", "destroy",
-    "order draft scrub", "order draft destroy", "order sign", "order check", "order submit", "order list", "order show",
+    "order draft scrub", "order draft destroy", "order draft release",
+    "order sign", "order check", "order submit", "order list", "order show",
     "order withdraw", "policy draft", "policy show", "policy check", "policy propose", "policy adopt",
     "certificate list", "certificate show", "certificate export", "certificate verify",
     "receipt show", "receipt print",

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from tests.cli.conftest import Operator
-from tests.people import APPROVERS, AUTHORITY, HEAD, OFFICER, edited, key_of, people, signers
+from tests.people import APPROVERS, AUTHORITY, COUNSEL, HEAD, OFFICER, edited, key_of, people, signers
 
+CASE = ("--kind", "court-order", "--authority", "Supreme Court", "--docket", "16-cv-1")
 WHY = ("--reason", "The program ends.", "--legal-basis", "Local law 35 of 2015")
 
 
@@ -25,8 +26,7 @@ def sign(operator: Operator, document: Path, *names: str) -> list[str]:
 
 def test_an_order_is_drafted_signed_checked_submitted_and_carried_out(operator: Operator) -> None:
     held, _, _ = operator.file(3)
-    ground = ("--kind", "audit", "--authority", "Comptroller", "--docket", "16-cv-1")
-    assert operator.run("hold", "place", held, *ground).code == 0
+    assert operator.run("hold", "place", held, *CASE).code == 0
     order = operator.folder / "order.json"
     drafted = operator.run("order", "draft", "scrub", *WHY, "--cooling-off", "0", "--out", str(order))
     assert drafted.code == 0, drafted.err
@@ -88,7 +88,8 @@ def test_a_policy_is_drafted_proposed_and_adopted(stranger: Operator) -> None:
     assert drafted.code == 0, drafted.err
     assert "version 2" in drafted.out
     assert stranger.run("policy", "check", str(policy)).code == 0
-    assert stranger.run("policy", "propose", str(policy), *WHY, "--out", str(order)).code == 0
+    proposed = stranger.run("policy", "propose", str(policy), *WHY, "--out", str(order))
+    assert f"Then: shredvault policy adopt {policy} {order} SIGNATURE..." in proposed.out
     signatures = sign(stranger, order, *APPROVERS)
     assert stranger.run("policy", "adopt", str(policy), str(order), *signatures[:2]).code == 4
     assert stranger.run("policy", "adopt", str(policy), str(order), *signatures).code == 0
@@ -111,3 +112,27 @@ def test_documents_that_were_touched_are_refused(operator: Operator) -> None:
     assert operator.run("order", "sign", str(order), "--key", "/nowhere").code == 2
     assert operator.run("order", "check", str(operator.folder / "nothing")).code == 2
     assert operator.states() == {"retained": 1}
+
+
+def test_a_hold_is_released_by_an_order_that_is_drafted_here(operator: Operator) -> None:
+    """H3: in words that a signer understands; what the hold does not have is refused before anybody signs."""
+    one, two = operator.file(2)
+    hold = operator.run("hold", "place", one, two, *CASE, "--tail-days", "9", "--json").data["hold"]
+    order = operator.folder / "order.json"
+    words = (hold, "--act", "Stipulation of 4 May 2017", *WHY, "--cooling-off", "0", "--out", str(order))
+    settled = ("--tail-days", "0", "--tail-reason", "settled")
+    assert operator.run("order", "draft", "release", *words, "--record", "0" * 26).code == 4
+    assert operator.run("order", "draft", "release", *words, "--ends", "2030-01-01", *settled).code == 2
+    assert not order.exists()
+
+    drafted = operator.run("order", "draft", "release", *words, "--record", one, *settled)
+    assert f"take out of hold {hold} these records: {one}; these rules: none. The rest goes on." in drafted.out
+    assert "stays protected for 0 days more (settled). Releasing act: Stipulation of 4 May 2017." in drafted.out
+    signatures = sign(operator, order, COUNSEL, OFFICER)
+    assert "lacks agency-head or records-officer" in operator.run("order", "submit", str(order), signatures[0]).err
+    submitted = operator.run("order", "submit", str(order), *signatures)
+    assert submitted.code == 0, submitted.err
+    (then,) = (line for line in submitted.out.splitlines() if line.startswith(f"Then: shredvault hold release {hold}"))
+    done = operator.run(*then.split()[2:])
+    assert done.code == 0, done.err
+    assert operator.run("hold", "answer", one, two, "--json").data["answers"] == {one: "in the vault", two: "held"}

@@ -19,6 +19,7 @@ from vault.catalogue import Catalogue, Transaction, sqlite_url
 from vault.catalogue.engine import newest_revision
 from vault.catalogue.migrations.rules import RULES, Forbid
 from vault.catalogue.schema import metadata
+from vault.certificates import issue_certificate
 from vault.destruction import recover_destructions
 from vault.errors import BusyError, CatalogueError, CatalogueFullError, HomeError, RuleBrokenError
 from vault.filing import open_record
@@ -55,6 +56,7 @@ class Scene:
             "INSERT INTO sunsets (deadline, ends_at, latched_at, outcome, kept) "
             "VALUES ('2020-12-31', 1, 2, 'PRESERVE', '[]')"
         )
+        issue_certificate(world.vault, done.id)
         frozen_one = frozen(world.vault, Cause.SCRUB)
         self.ids = {
             "dead": dead.id,
@@ -95,6 +97,9 @@ JOURNAL = (
 )
 
 FORBIDDEN = {
+    "certificates_stay": "DELETE FROM certificates",
+    "certificates_are_append_only": "UPDATE certificates SET issued_at = 1",
+    "certificates_follow_completion": "INSERT INTO certificates VALUES ('{frozen}', 'x', 0)",
     "records_stay": "DELETE FROM records WHERE id = '{young}'",
     "cohorts_stay": "DELETE FROM cohorts WHERE id = {young_cohort}",
     "destructions_stay": "DELETE FROM destructions WHERE id = '{done}'",

@@ -18,7 +18,6 @@ __all__ = ["Check", "check_order", "describe"]
 
 
 _EFFECTS: Final = {
-    Action.RELEASE: "change hold {hold} so that it protects less, by {releasing_act}.",
     Action.PRESERVE: "keep the records that would be destroyed at the deadline of {deadline}.",
     Action.DESTROY_AT_SUNSET: "destroy the records of the program at the deadline of {deadline}.",
     Action.PARTIAL: "keep some filing periods and destroy the others at the deadline of {deadline}.",
@@ -87,4 +86,29 @@ def _effect(action: Action, scope: Mapping[str, Any]) -> str:
             f"destroy {scope['count']} records for ever ({which}), exactly those on list {scope['list']}, "
             f"whose root is {scope['root']}. Records that are held by then are left out."
         )
+    if action is Action.RELEASE:
+        stay = f"Stay: {scope['stay']}." if scope["stay"] else "No stay is named."
+        return f"{_loosened(scope['hold'], scope['change'])} Releasing act: {scope['releasing_act']}. {stay}"
     return _EFFECTS[action].format(**scope)
+
+
+def _named(parts: Any) -> str:
+    return ", ".join(str(part) for part in parts) if isinstance(parts, list) and parts else str(parts or "none")
+
+
+def _loosened(hold_id: str, change: Mapping[str, Any]) -> str:
+    """What becomes of a hold. An unknown change is shown as it is; carrying it out refuses it."""
+    match change:
+        case {"do": "release"}:
+            what = f"release hold {hold_id} whole."
+        case {"do": "narrow"}:
+            records, scopes = _named(change.get("records")), _named(change.get("scopes"))
+            what = f"take out of hold {hold_id} these records: {records}; these rules: {scopes}. The rest goes on."
+        case {"do": "shorten", "ends_on": day}:
+            return f"let the end of hold {hold_id} be {day}. Nothing ends by itself on that day."
+        case _:
+            return f"change hold {hold_id}: {dict(change)}."
+    if "tail_days" not in change:
+        return f"{what} What leaves it stays protected for the hold's own tail."
+    why = f" ({change['tail_reason']})" if change.get("tail_reason") else ""
+    return f"{what} What leaves it stays protected for {change['tail_days']} days more{why}."
