@@ -94,7 +94,7 @@ def hosts(stranger: Operator, database: str) -> Iterator[tuple[Host, Host]]:
     ]
     assert places[0].run("init", "--database", database, *written_policy(places[0].folder)).code == 0
     places[1].home.mkdir(mode=0o700)
-    for file in ("vault.json", "bucket.json"):
+    for file in ("vault.json", "bucket.json", "signing.json"):
         shutil.copy(places[0].home / file, places[1].home / file)
     started: list[Host] = []
     try:

@@ -23,6 +23,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from keystore import Ask
 from tests.seizure.faults import FAULTS, switch_on
 from tests.seizure.instruments import Notes, WatchedCustodian, instrument, watch_files
 from tests.seizure.key_graph import Buffer, PageAt
@@ -30,6 +31,7 @@ from vault import destruction, home
 from vault.clock import SystemClock
 from vault.embedded_store import EmbeddedStore
 from vault.objects import Bucket
+from vault.trusted_time import simulated_sources
 
 FOLDER: Final = "SEIZURE_FOLDER"
 NOTES, STEPS, CLOCKS, LOGS, TEMPORARY = "notes", "steps", "clocks", "logs", "tmp"
@@ -93,6 +95,8 @@ def begin(folder: Path) -> None:
     _watch_custodians(notebook)
     _tell_steps(folder / STEPS)
     _move_clocks(folder / CLOCKS)
+    # The calendar is turned by years, and the store's apart from it: no clock is left to compare with but the moved one.
+    _put(home, "TimeSources", lambda _: simulated_sources(SystemClock()))
     _say_everything(folder / LOGS)
     switch_on(os.environ.get(FAULTS, ""), setattr)
 
@@ -106,8 +110,8 @@ def begin(folder: Path) -> None:
 def _watch_custodians(notebook: Notebook) -> None:
     opened = vars(home)["open_custodian"]
 
-    def watched(uri: str, *, away_from: Path) -> WatchedCustodian:
-        return WatchedCustodian(opened(uri, away_from=away_from), notebook)
+    def watched(uri: str, *, away_from: Path, ask: Ask | None = None) -> WatchedCustodian:
+        return WatchedCustodian(opened(uri, away_from=away_from, ask=ask), notebook)
 
     _put(home, "open_custodian", watched)
 

@@ -24,6 +24,8 @@ from tests.seizure.key_graph import KeyId
 from tests.seizure.served_world import ServedWorld, is_there
 from tests.seizure.workload import DAY, PART, Draft, Workload
 from tests.services.memory import contents
+from tests.vault.holding import release_order
+from tests.vault.trusting import trust_time_again
 from tests.vault.world import PNG_HEAD, Record
 from vault.orders.drafting import draft_scrub
 from vault.retention import Cause
@@ -114,7 +116,8 @@ class ServedWorkload(Workload):
     def _release_and_lose_the_store(self, record: Record) -> None:
         """A hold is released; in the sweep that follows the store is killed, and everything after it."""
         self.stage.copy_custodian()
-        self._must("hold", "release", self._hold_of(record))
+        hold = self._hold_of(record)
+        self._must("hold", "release", hold, "--order", release_order(self.world.vault, hold).id)
         self.snapshot()
         self.stage.copy_custodian()
         self.doom(record)
@@ -138,7 +141,7 @@ class ServedWorkload(Workload):
     def _held(self, docket: str) -> Record:
         """A record that is due like the others, and held."""
         record = self.file(2)
-        self._must("hold", "place", record.id, "--docket", docket)
+        self._must("hold", "place", record.id, "--kind", "audit", "--authority", "Comptroller", "--docket", docket)
         return record
 
     def _hold_of(self, record: Record) -> str:
@@ -146,13 +149,16 @@ class ServedWorkload(Workload):
         return str(found[0])
 
     def _sweep_too_early(self) -> None:
-        """The clock is set back: nobody is due yet. Then it is set forward again."""
+        """The clock is set back: nobody is due yet. Then it is set forward again, and two people trust it again."""
         self.snapshot()
         self.world.advance(days=-BACK)
-        self._must("sweep")
+        done = self.world.command("sweep", heard=self._hearing({}))
+        if not done.code:
+            self.troubles.append("a sweep went by a clock that was set back")
         if gone := self._gone():
             self.astray.append(f"{len(gone)} records were destroyed before they were due")
         self.world.advance(days=BACK)
+        trust_time_again(self.world.vault)
         self.snapshot()
 
     def _destroy(self, cause: Cause, fates: Fates, meanwhile: list[Draft] | None = None) -> None:

@@ -3,21 +3,20 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
-from tests.people import AUDITOR, COUNSEL, OFFICER, signed
+from tests.people import AUDITOR, COUNSEL, OFFICER
+from tests.vault.trusting import clearing
 from tests.vault.world import START, World
 from vault.alarms import Alarms, Deadline, spoken_alarms
 from vault.errors import BusyError, NotFoundError, OrderRefusedError, RuleBrokenError, TimeSuspectError
-from vault.ids import OrderId, new_id
-from vault.orders import Action, Order, accept_order
-from vault.orders.order import spell_instant
+from vault.ids import new_id
 from vault.overdue import Overdue
 from vault.retention import Cause
-from vault.timekeeping import TimeState, TimeWatch, clear_time, load_marks, observe_time, time_state
+from vault.timekeeping import TimeState, TimeWatch, clear_time, observe_time, time_state
 from vault.trusted_time import Marks, Moment, Suspect, TimeSources, Trusted, judge_time
 
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
@@ -88,26 +87,6 @@ def lie(world: World, **by: timedelta) -> None:
     object.__setattr__(world.vault, "time", TimeSources({"object store": world.clock.now, **sources}))
 
 
-def clearing(world: World, *names: str, since: datetime | None = None) -> str:
-    with world.vault.catalogue.read() as tx:
-        suspect_since = since or load_marks(tx).suspect_since
-    assert suspect_since is not None
-    now = world.clock.now().replace(microsecond=0)
-    order = Order(
-        id=OrderId(new_id()),
-        program=world.vault.vault_id.hex(),
-        action=Action.CLEAR_TIME,
-        scope={"suspect_since": spell_instant(suspect_since)},
-        reason="The clocks were compared with the observatory's.",
-        legal_basis="Records schedule 12",
-        not_before=now,
-        expires=now + DAY,
-        cooling_off_hours=None,
-    )
-    body = order.encode()
-    return accept_order(world.vault, body, [signed(name, body) for name in names]).id
-
-
 def test_nothing_is_condemned_in_suspect_time_and_filing_goes_on(quick_world: World) -> None:
     world = quick_world
     old = world.file()
@@ -129,16 +108,16 @@ def test_nothing_is_condemned_in_suspect_time_and_filing_goes_on(quick_world: Wo
     assert (state.suspect_since is not None, state.filed_meanwhile) == (True, 1)
     # One person does not clear it, nor do two others, nor an order about another suspicion.
     with pytest.raises(OrderRefusedError, match="under-signed"):
-        clearing(world, OFFICER)
+        clearing(world.vault, OFFICER)
     with pytest.raises(OrderRefusedError, match="under-signed"):
-        clearing(world, OFFICER, COUNSEL)
+        clearing(world.vault, OFFICER, COUNSEL)
     with pytest.raises(OrderRefusedError, match="another suspicion"):
-        clear_time(world.vault, clearing(world, OFFICER, AUDITOR, since=START))
+        clear_time(world.vault, clearing(world.vault, OFFICER, AUDITOR, since=START))
     with pytest.raises(NotFoundError):
         clear_time(world.vault, new_id())
     with pytest.raises(TimeSuspectError):
         world.sweep()
-    order_id = clearing(world, OFFICER, AUDITOR)
+    order_id = clearing(world.vault, OFFICER, AUDITOR)
     clear_time(world.vault, order_id)
     world.sweep()
     world.assert_destroyed(old)
@@ -153,7 +132,7 @@ def test_clocks_that_still_disagree_are_not_cleared(quick_world: World) -> None:
     world = quick_world
     lie(world, object_store=DAY)
     assert isinstance(observe_time(world.vault), Suspect)
-    order_id = clearing(world, OFFICER, AUDITOR)
+    order_id = clearing(world.vault, OFFICER, AUDITOR)
     with pytest.raises(OrderRefusedError, match="still do not agree"):
         clear_time(world.vault, order_id)
     lie(world)

@@ -56,9 +56,14 @@ class Sqlite:
         self.writers: sa.Engine = self.readers.execution_options(shredvault_write=True)
 
     def _before_connect(self, *_: object) -> None:
-        """Make the file, so that it is nobody else's from its first moment. Why it cannot be, SQLite says itself."""
+        """Make the file, so that it is nobody else's from its first moment. Why it cannot be, SQLite says itself.
+
+        One that is there is not opened: closing it again would give up every lock that this process has on it (fcntl),
+        and with them the sign that the log is in use. Whoever closed the file next would take the log away, and what
+        was committed here afterwards with it.
+        """
         with suppress(OSError):
-            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600))
+            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
     def alone(self) -> AbstractContextManager[None]:
         """Nothing: the file is used from one machine."""
