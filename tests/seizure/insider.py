@@ -95,7 +95,7 @@ def begin(folder: Path) -> None:
     _watch_custodians(notebook)
     _tell_steps(folder / STEPS)
     _move_clocks(folder / CLOCKS)
-    # The calendar is turned by years, and the store's apart from it: no clock is left to compare with but the moved one.
+    # The calendar is turned by years, and the store's apart from it: only the moved clock is left to compare with.
     _put(home, "TimeSources", lambda _: simulated_sources(SystemClock()))
     _say_everything(folder / LOGS)
     switch_on(os.environ.get(FAULTS, ""), setattr)

@@ -1,6 +1,7 @@
 """The judges of a game. Each has a name and finds what is wrong by its own means; all must find nothing."""
 
 import json
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from random import Random
@@ -258,10 +259,15 @@ def by_leftovers(seizure: Seizure, _: Spoils) -> Iterator[str]:
             yield f"an object of the destroyed record {record.id} is left"
 
 
+_TRIAL = re.compile(r"[a-z0-9_]{8}")
+
+
 def by_places(seizure: Seizure, _: Spoils) -> Iterator[str]:
     """Nothing is written into temporary folders, but what ssh-keygen verifies: it reads files, and these are public."""
     for name in sorted(seizure.stage.notes.wrote - {"allowed_signers", "revoked_keys", "signature"}):
-        yield f"{name} was written into the temporary folder"
+        # Python's own trial whether the folder can be written has a name without `tmp`, and four bytes.
+        if not _TRIAL.fullmatch(name):
+            yield f"{name} was written into the temporary folder"
 
 
 JUDGES = {

@@ -2,12 +2,12 @@
 
 from datetime import datetime, timedelta
 
-from tests.people import AUDITOR, OFFICER, signed
+from tests.people import signed
 from vault.context import Vault
 from vault.ids import OrderId, new_id
 from vault.orders import Action, Order, accept_order
 from vault.orders.order import spell_instant
-from vault.timekeeping import clear_time, load_marks
+from vault.timekeeping import load_marks
 
 
 def clearing(vault: Vault, *names: str, since: datetime | None = None) -> str:
@@ -29,8 +29,3 @@ def clearing(vault: Vault, *names: str, since: datetime | None = None) -> str:
     )
     body = order.encode()
     return accept_order(vault, body, [signed(name, body) for name in names]).id
-
-
-def trust_time_again(vault: Vault) -> None:
-    """Two people clear the suspicion."""
-    clear_time(vault, clearing(vault, OFFICER, AUDITOR))
