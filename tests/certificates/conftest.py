@@ -6,29 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.vault.conftest import (
-    blank_catalogue,
-    databases,
-    new_world,
-    postgresql,
-    postgresql_with_blank,
-    quick_world,
-    scratch,
-)
 from tests.vault.databases import Files
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import World, make_world
 from vault.certificates import Certificate, extract_ledger, issue_certificate
-
-__all__ = [
-    "blank_catalogue",
-    "databases",
-    "new_world",
-    "postgresql",
-    "postgresql_with_blank",
-    "quick_world",
-    "scratch",
-]
 
 RECORDS = 12
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.cli.conftest import Operator
 from tests.cli.forked import REPOSITORY
+from tests.cli.operator import Operator
 
 PATIENCE_S = 120
 INTERRUPT = "\x03"

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from datetime import timedelta
 
-from tests.cli.conftest import Operator
+from tests.cli.operator import Operator
 
 
 def test_a_sweep_leaves_a_certificate_that_anybody_can_check(operator: Operator) -> None:

@@ -5,11 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.cli.conftest import Operator
+from tests.cli.operator import Operator
 from tests.cli.terminal import at_a_terminal
-from tests.services.softhsm import SoftToken, soft_token, softhsm
-
-__all__ = ["soft_token", "softhsm"]
+from tests.services.softhsm import SoftToken
 
 QUESTION = "The PIN of the PKCS#11 token for "
 MISSING, REFUSED = "SHREDVAULT_PKCS11_PIN", 4

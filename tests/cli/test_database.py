@@ -3,7 +3,7 @@
 import json
 import secrets
 
-from tests.cli.conftest import Operator
+from tests.cli.operator import Operator
 from tests.people import written_policy
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Operator
+from tests.cli.operator import Operator
 from tests.cli.terminal import INTERRUPT, at_a_terminal
 from vault import destruction
 from vault.frozen_lists import freeze_sweep

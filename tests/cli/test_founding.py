@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from tests.cli.conftest import Operator
+from tests.cli.operator import Operator
 
 
 def test_init_twice_says_so_and_changes_nothing(stranger: Operator) -> None:

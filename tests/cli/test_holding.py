@@ -1,7 +1,7 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from tests.cli.conftest import Operator
+from tests.cli.operator import Operator
 from tests.vault.holding import adopt, release_order
 from vault.home import open_vault
 

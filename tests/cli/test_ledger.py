@@ -5,7 +5,7 @@ import struct
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.cli.conftest import Operator
+from tests.cli.operator import Operator
 from vault.log.merkle import check_consistency, check_inclusion, leaf_hash
 from vault.log.notes import COSIGNATURE, VerifierKey, check_note, cosigned_message, signature_line
 

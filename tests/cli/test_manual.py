@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from api.cli.app import app
 from api.cli.exits import MEANINGS, ExitCode
-from tests.cli.conftest import Operator
+from tests.cli.operator import Operator
 
 COMMANDS = (
     "init", "serve", "status", "sweep", "scrub", "recover", "demo", "rehearse", "access create", "access list",

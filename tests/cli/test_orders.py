@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.cli.conftest import Operator
+from tests.cli.operator import Operator
 from tests.people import APPROVERS, AUTHORITY, COUNSEL, HEAD, OFFICER, edited, key_of, people, signers
 
 CASE = ("--kind", "court-order", "--authority", "Supreme Court", "--docket", "16-cv-1")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Operator
+from tests.cli.operator import Operator
 from vault import destruction
 from vault.destruction import carry_out
 from vault.errors import CustodianUnavailableError

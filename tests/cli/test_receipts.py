@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree as ET
 
-from tests.cli.conftest import Operator
+from tests.cli.operator import Operator
 from vault.ids import RecordId, new_id
 from vault.receipts import code_of
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.cli.conftest import Operator
+from tests.cli.operator import Operator
 from vault.certificates import verify_certificate
 
 

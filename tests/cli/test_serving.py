@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.cli.conftest import SCAN, Operator
+from tests.cli.operator import SCAN, Operator
 from tests.people import written_policy
 
 Running = Callable[..., subprocess.Popen[str]]

@@ -1,6 +1,6 @@
 """`shredvault time` and `shredvault sunset`, as far as they go without people who sign (T5, S1)."""
 
-from tests.cli.conftest import Operator
+from tests.cli.operator import Operator
 
 
 def test_clocks_that_agree_and_a_program_without_end(operator: Operator) -> None:

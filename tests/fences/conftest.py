@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.cli.conftest import Operator, compiled, forker, heeding_interrupts, newcomer
+from tests.cli.operator import Operator
 from tests.fences.service import Service
 from tests.people import written_policy
-
-__all__ = ["compiled", "forker", "heeding_interrupts", "newcomer"]
 
 
 @pytest.fixture

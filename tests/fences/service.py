@@ -21,8 +21,8 @@ from urllib.parse import quote, urlsplit
 import httpx2
 
 from keystore import OpenTree, Tree
-from tests.cli.conftest import Operator
 from tests.cli.forked import REPOSITORY
+from tests.cli.operator import Operator
 from tests.services.memory import found_in
 from vault.catalogue import keys
 from vault.home import open_vault

@@ -15,12 +15,9 @@ import httpx2
 import psycopg
 import pytest
 
-from tests.cli.conftest import Operator, database, postgresql, stranger
+from tests.cli.operator import Operator
 from tests.fences.service import Service, eventually, pdf
 from tests.people import written_policy
-from tests.services.object_stores import seaweedfs
-
-__all__ = ["database", "postgresql", "seaweedfs", "stranger"]
 
 NAMESPACES = ("unshare", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child")
 

@@ -8,10 +8,7 @@ from typing import Any
 import pytest
 
 from tests.http.served import Sink, Site, served
-from tests.services.object_stores import own_store, proxy, seaweedfs
-from tests.services.postgresql import Server, postgresql
-
-__all__ = ["own_store", "postgresql", "proxy", "seaweedfs"]
+from tests.services.postgresql import Server
 
 
 @pytest.fixture(scope="session")

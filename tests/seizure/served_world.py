@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 import httpx2
 
-from tests.cli.conftest import Operator, Outcome, environment_for
 from tests.cli.forked import REPOSITORY, Forker
+from tests.cli.operator import Operator, Outcome, environment_for
 from tests.fences.service import START_SECONDS, Service
 from tests.people import written_policy
 from tests.seizure.conductor import Conductor, Heard

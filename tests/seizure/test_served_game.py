@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-from tests.cli.conftest import compiled
 from tests.seizure.served_game import served_game
 from tests.seizure.served_workload import COMMAND, WORKER, ServedWorkload
 from tests.seizure.test_game import assert_lost, assert_wins_with_copies
 from tests.services.memory import only_for_root
-
-__all__ = ["compiled"]
 
 
 @only_for_root

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.object_stores import seaweedfs, settings
-from tests.services.postgresql import Server, postgresql
+from tests.services.object_stores import settings
+from tests.services.postgresql import Server
 from tests.vault.databases import Databases, Files, OnServer, blank_file, migrate
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import World, make_world
 from vault.objects import Bucket
-
-__all__ = ["postgresql", "seaweedfs"]
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,16 +15,13 @@ import pytest
 
 from tests.cli.forked import REPOSITORY, Forker
 from tests.people import TERMS, submitted, written_policy
-from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, seaweedfs
-from tests.services.postgresql import Server, postgresql
-from tests.vault.conftest import scratch
+from tests.services.object_stores import ACCESS_KEY, SECRET_KEY
+from tests.services.postgresql import Server
 from vault import access, filing, uploads
 from vault.clock import SimulatedClock
 from vault.context import Vault
 from vault.home import open_vault
 from vault.orders.drafting import draft_scrub
-
-__all__ = ["postgresql", "scratch", "seaweedfs"]
 
 SCAN = (REPOSITORY / "tests" / "specimens" / "letter-1.png").read_bytes()
 THREE_YEARS = timedelta(days=3 * 366)
@@ -173,13 +169,3 @@ def running(newcomer: Operator) -> Iterator[Callable[..., subprocess.Popen[str]]
         process.wait()
         if process.stdout:
             process.stdout.close()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def heeding_interrupts() -> Iterator[None]:
-    """Whoever starts the tests in the background has SIGINT ignored, and every child would inherit that."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
