@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 pytest_plugins = [
+    "tests.statements",
     "tests.services.ministack",
     "tests.services.object_stores",
     "tests.services.openbao",

@@ -18,6 +18,7 @@ import pytest
 PROGRAM = Path(
     os.environ.get("SHREDVAULT_TEST_MINISTACK", Path(__file__).parents[2] / ".venv-ministack" / "bin" / "ministack")
 )
+SERVER = Path(__file__).with_name("ministack_server.py")
 START_SECONDS = 60.0
 
 
@@ -52,7 +53,8 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "PATH": f"{PROGRAM.parent}:/usr/bin:/bin",
     }
     with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([PROGRAM], cwd=folder, env=surroundings, stdout=log, stderr=log)
+        command = [str(PROGRAM.with_name("python")), "-P", str(SERVER)]
+        server = subprocess.Popen(command, cwd=folder, env=surroundings, stdout=log, stderr=log)
         try:
             deadline = time.monotonic() + START_SECONDS
             while not answers(url):
