@@ -6,11 +6,12 @@ import errno
 import signal
 import sys
 from types import FrameType
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
 from vault.hardening import harden
+from vault.software import software_version
 
 from .certificates import certificate_app
 from .custodians import custodian_app
@@ -81,9 +82,20 @@ app = typer.Typer(
 )
 
 
+def _tell_version(asked: bool) -> None:  # noqa: FBT001  # typer hands it over by position
+    if asked:
+        typer.echo(f"Shredvault {software_version()}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which version this is.")
+]
+
+
 @app.callback(help=unfolded(_MANUAL))
-def _top() -> None:
-    pass
+def _top(*, version: Version = False) -> None:
+    """Take what stands before the command."""
 
 
 app.command(rich_help_panel=_DAILY)(init)

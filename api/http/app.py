@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -12,6 +11,7 @@ from starlette.responses import Response
 
 from vault.context import Vault
 from vault.fences import Node
+from vault.software import software_version
 
 from .certificates import certificate_routes
 from .departure import Departure
@@ -64,7 +64,7 @@ def create_app(
 
     app = App(
         title="Shredvault",
-        version=_version(),
+        version=software_version(),
         description=DESCRIPTION,
         openapi_tags=TAGS,
         # Their pages load scripts from elsewhere.
@@ -102,10 +102,3 @@ async def _router_says_no(request: Request, error: Exception) -> Response:
     for name, value in (error.headers or {}).items():
         response.headers[name] = value
     return response
-
-
-def _version() -> str:
-    try:
-        return version("shredvault")
-    except PackageNotFoundError:
-        return "0"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -23,6 +22,7 @@ from vault.orders.adopting import approvals_of
 from vault.orders.signatures import ORDERS, POLICIES
 from vault.overdue import last_day as last_day_of
 from vault.policy import Policy
+from vault.software import software_version
 
 from .observations import Dates, dates_of, told
 
@@ -105,13 +105,6 @@ def _instant(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
 
 
-def _software() -> str:
-    try:
-        return f"Shredvault {version('shredvault')}"
-    except PackageNotFoundError:
-        return "Shredvault, of an unknown version"
-
-
 def _sanitization(destruction: Destruction, completed_on: date) -> dict[str, Any]:
     """The fields of NIST SP 800-88 Rev. 2, section 4.6, under its names."""
     kind = destruction.observed.get("assurance", {}).get("kind")
@@ -123,7 +116,7 @@ def _sanitization(destruction: Destruction, completed_on: date) -> dict[str, Any
         "media_source": "the vault named under program",
         "sanitization_technique": "Cryptographic Erase" if destruction.condemned else "none: the list was empty",
         "sanitization_method": claims if destruction.condemned else "none: the list was empty",
-        "tool_used": _software(),
+        "tool_used": f"Shredvault {software_version()}",
         "verification_method": "state read back from the custodian, and attempts to use the old master key",
         "sanitization_date": completed_on.isoformat(),
     }
