@@ -5,17 +5,14 @@ from typer.testing import CliRunner
 
 from api.cli.app import app
 from api.cli.exits import MEANINGS, ExitCode
+from tests.cli.listed import commands
 from tests.cli.operator import Operator
 
-COMMANDS = (
-    "init", "serve", "status", "sweep", "scrub", "recover", "demo", "rehearse", "access create", "access list",
-    "access revoke", "hold place", "hold release", "hold list", "destruction list", "destruction show", "destroy",
-    "order draft scrub", "order draft destroy", "order draft release",
-    "order sign", "order check", "order submit", "order list", "order show",
-    "order withdraw", "policy draft", "policy show", "policy check", "policy propose", "policy adopt",
-    "certificate list", "certificate show", "certificate export", "certificate verify",
-    "receipt show", "receipt print",
-)  # fmt: skip
+COMMANDS = sorted(commands(app))
+
+
+def test_the_version(newcomer: Operator) -> None:
+    assert re.fullmatch(r"Shredvault \d+\.\d+\.\d+\n", newcomer.run("--version").out)
 
 
 def test_the_manual_lists_every_exit_code_with_its_meaning(newcomer: Operator) -> None:

@@ -3,17 +3,17 @@
 A command, route, or right in the database that is new is in no list here, and the tests say so.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Final
 
 import pytest
-import typer
 
 from api.cli.app import app
 from keystore import Tree
+from tests.cli.listed import commands
 from tests.people import APPROVERS as THREE
 from tests.people import OFFICER, TERMS, frozen, submitted
 from tests.vault.databases import Databases
@@ -51,15 +51,6 @@ KEEPING: Final = {
     *("receipt show", "receipt print", "order draft release"),
 }
 """Commands that say, write down or protect."""
-
-
-def commands(of: typer.Typer, before: str = "") -> Iterator[str]:
-    for command in of.registered_commands:
-        assert command.callback is not None
-        yield before + (command.name or command.callback.__name__.replace("_", "-"))
-    for group in of.registered_groups:
-        assert group.typer_instance is not None
-        yield from commands(group.typer_instance, f"{before}{group.name} ")
 
 
 def test_every_command_is_known_to_end_something_or_not() -> None:
