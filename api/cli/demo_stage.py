@@ -6,7 +6,6 @@ Everything is real but the calendar and the people.
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,17 +28,17 @@ from vault.fences import Node
 from vault.frozen_lists import freeze_ordered, freeze_sweep
 from vault.holds import Kind, Scope, place_hold
 from vault.holds import Terms as HoldTerms
-from vault.home import EMBEDDED, Founding, found_vault, open_vault
 from vault.ids import DestructionId
 from vault.orders import accept_order
 from vault.orders.drafting import Terms, draft_scrub
-from vault.orders.signatures import ORDERS, POLICIES
+from vault.orders.signatures import ORDERS
 from vault.reclaim import reclaim
 from vault.retention import Cause
 from vault.status import find_destruction, write_destruction_record
 
 from .demo_people import DemoPeople
 from .exits import CommandError, ExitCode
+from .temporary import temporary_vault
 
 __all__ = ["Destroyed", "Filed", "Loot", "Stage", "read_specimens", "set_stage"]
 
@@ -214,33 +213,13 @@ class Stage:
 @contextmanager
 def set_stage() -> Iterator[Stage]:
     """Found a vault in a temporary folder (0700) and serve it; remove everything at the end."""
-    with ExitStack() as built:
-        folder = Path(tempfile.mkdtemp(prefix="shredvault-demo-"))
-        built.callback(shutil.rmtree, folder, ignore_errors=True)
-        clock = SimulatedClock(FIRST_DAY)
-        people = DemoPeople(folder / "people")
-        policy = people.policy(RETENTION_MONTHS)
-        found_vault(
-            Founding(
-                home=folder / "home",
-                objects=EMBEDDED,
-                objects_folder=folder / "objects",
-                bucket="shredvault",
-                region="us-east-1",
-                custodian=f"file:{folder / 'keys'}",
-                time_zone="America/New_York",
-                retention_months=RETENTION_MONTHS,
-                policy=policy,
-                approvals=tuple(people.sign(policy, POLICIES)),
-            ),
-            clock,
-        )
-        vault = built.enter_context(open_vault(folder / "home", clock))
+    with temporary_vault("demo", FIRST_DAY, RETENTION_MONTHS) as founded, ExitStack() as built:
+        vault = founded.vault
         node = built.enter_context(Node(vault))
-        lines = built.enter_context((folder / "service.log").open("w", encoding="utf-8"))
+        lines = built.enter_context((founded.folder / "service.log").open("w", encoding="utf-8"))
         address = built.enter_context(background_server(vault, node, log=make_log(lines)))
         client = built.enter_context(httpx2.Client(base_url=address, timeout=30, trust_env=False))
-        yield Stage(folder, vault, clock, client, people)
+        yield Stage(founded.folder, vault, founded.clock, client, founded.people)
 
 
 def _bearer(token: str) -> dict[str, str]:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -20,12 +19,11 @@ from vault.adversary import attack, copied_masters, live_copy, open_backup, seiz
 from vault.clock import SimulatedClock
 from vault.context import Vault
 from vault.filing import complete_record, open_record
-from vault.home import EMBEDDED, Founding, found_vault, open_vault
-from vault.orders.signatures import POLICIES
 from vault.uploads import begin_upload
 
 from .demo_people import DemoPeople
 from .rehearsal_story import FIRST_DAY, RETENTION_MONTHS, SUNSET
+from .temporary import temporary_vault
 
 __all__ = ["TemporaryPlace", "set_place"]
 
@@ -81,27 +79,6 @@ class TemporaryPlace:
 @contextmanager
 def set_place() -> Iterator[TemporaryPlace]:
     """Found a vault in a temporary folder (0700); remove everything at the end."""
-    with ExitStack() as built:
-        folder = Path(tempfile.mkdtemp(prefix="shredvault-rehearsal-"))
-        built.callback(shutil.rmtree, folder, ignore_errors=True)
-        clock = SimulatedClock(FIRST_DAY)
-        people = DemoPeople(folder / "people")
-        policy = people.policy(RETENTION_MONTHS, SUNSET)
-        found_vault(
-            Founding(
-                home=folder / "home",
-                objects=EMBEDDED,
-                objects_folder=folder / "objects",
-                bucket="shredvault",
-                region="us-east-1",
-                custodian=f"file:{folder / 'keys'}",
-                time_zone="America/New_York",
-                retention_months=RETENTION_MONTHS,
-                policy=policy,
-                approvals=tuple(people.sign(policy, POLICIES)),
-            ),
-            clock,
-        )
-        vault = built.enter_context(open_vault(folder / "home", clock))
-        center = authenticate(vault, create_token(vault, Role.CENTER, "Rehearsing center"))
-        yield TemporaryPlace(folder, vault, clock, people, center)
+    with temporary_vault("rehearsal", FIRST_DAY, RETENTION_MONTHS, SUNSET) as founded:
+        center = authenticate(founded.vault, create_token(founded.vault, Role.CENTER, "Rehearsing center"))
+        yield TemporaryPlace(founded.folder, founded.vault, founded.clock, founded.people, center)
