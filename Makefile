@@ -3,10 +3,11 @@
 
 VENV := .venv
 MINISTACK := .venv-ministack
-RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+# Modules stay compiled, whatever the surroundings say: the tests start a thousand processes.
+RUN := PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 VAR := $(CURDIR)/var
-# One process more than there are cores, because many tests wait: for a lease to end, for another process, for the disk.
-TESTERS := $(shell expr $$(nproc) + 1)
+# Two processes more than there are cores, because many tests wait: for a lease to end, for another process.
+TESTERS := $(shell expr $$(nproc) + 2)
 SERVE := SHREDVAULT_HOME=$(VAR)/home SHREDVAULT_OBJECTS_FOLDER=$(VAR)/objects SHREDVAULT_CUSTODIAN=file:$(VAR)/keys
 
 .PHONY: help install test-services demo serve test check format bench seizure lock specimens clean
