@@ -96,9 +96,9 @@ class WatchedCustodian:
     def assurance(self) -> Assurance:
         return self.real.assurance
 
-    def create(self, name: str) -> None:
+    def create(self, name: str, ends_at: datetime | None = None) -> None:
         self._notes.note("made", name)
-        self.real.create(name)
+        self.real.create(name, ends_at)
 
     def wrap(self, name: str, key: Key, bound_to: bytes) -> bytes:
         self._notes.note("wrap", name, key.reveal())

@@ -80,9 +80,9 @@ class FaultyCustodian:
     def assurance(self) -> Assurance:
         return self._real.assurance
 
-    def create(self, name: str) -> None:
+    def create(self, name: str, ends_at: datetime | None = None) -> None:
         with self._around("create"):
-            self._real.create(name)
+            self._real.create(name, ends_at)
 
     def wrap(self, name: str, key: Key, bound_to: bytes) -> bytes:
         with self._around("wrap"):
