@@ -17,6 +17,7 @@ from .catalogue import Transaction
 from .catalogue.destructions import insert_destruction, unfinished
 from .clock import civil_date
 from .context import Vault, current_policy, note
+from .ended import has_ended
 from .errors import DestructionRefusedError, OrderRefusedError
 from .ids import DestructionId, HoldId, OrderId, new_id
 from .orders.accepting import load_order, require_order, verify_again
@@ -57,13 +58,16 @@ class Forecast:
     would_live: dict[str, int]
 
 
-def predicate_at(tx: Transaction, cause: Cause, now: datetime) -> Predicate:
-    """The predicate with its inputs at an instant: the day in the program's time zone, the policy's limits."""
+def predicate_at(tx: Transaction, cause: Cause, now: datetime, *, ended: bool = False) -> Predicate:
+    """The predicate with its inputs at an instant: the day in the program's time zone, the policy's limits.
+
+    `ended` says that the active tree's master was ended at the deadline (`vault.ended`).
+    """
     policy = current_policy(tx)
     given_up = now - timedelta(hours=policy.abandon_after_hours)
     # S4: only what has latched, as this transaction sees it.
     sunken = latched_sunsets(tx, now) if cause is Cause.SUNSET else ()
-    return Predicate(cause, civil_date(now, policy.zone), given_up, sunken)
+    return Predicate(cause, civil_date(now, policy.zone), given_up, sunken, ended)
 
 
 def forecast(vault: Vault, cause: Cause) -> Forecast:
@@ -118,14 +122,14 @@ def freeze_sunset(vault: Vault) -> DestructionId:
     if authority is None:
         message = "No sunset has latched; nothing was destroyed."
         raise DestructionRefusedError(message)
-    return _freeze_judged(vault, Cause.SUNSET, authority)
+    return _freeze_judged(vault, Cause.SUNSET, authority, ended=has_ended(vault))
 
 
-def _freeze_judged(vault: Vault, cause: Cause, authority: str) -> DestructionId:
+def _freeze_judged(vault: Vault, cause: Cause, authority: str, *, ended: bool = False) -> DestructionId:
     """Freeze whatever the predicate lets die now."""
     now = vault.clock.now()
     with vault.catalogue.read() as tx:
-        judged = judge(tx, predicate_at(tx, cause, now))
+        judged = judge(tx, predicate_at(tx, cause, now, ended=ended))
         revisions = revisions_of(tx)
     listed = [(record_id, cohort, slot) for record_id, cohort, slot, verdict in judged if verdict in CONDEMNABLE]
     not_listed = Counter(verdict for *_, verdict in judged if verdict not in CONDEMNABLE and verdict != Verdict.GONE)

@@ -87,6 +87,9 @@ class Predicate:
     """Records opened earlier than this and never completed are given up."""
     sunken: tuple[Sunken, ...] = ()
     """For a sunset: those whose deadline is over."""
+    ended: bool = False
+    """For a sunset: the custodian has ended the master at the deadline, and records that receive their documents have
+    lost their keys with the others (S7)."""
 
     def verdict(self) -> sa.ColumnElement[str]:
         """The verdict on a row of `records` joined with `cohorts`."""
@@ -100,6 +103,7 @@ class Predicate:
             (is_held(openly=True), Verdict.HELD.value),
             (is_held(), Verdict.NOT_ELIGIBLE.value),
             (given_up, Verdict.GIVEN_UP.value),
+            *([(records.c.completed_at.is_(None) & due, Verdict.ORDERED.value)] if self.ended else []),
             (records.c.completed_at.is_(None), Verdict.RECEIVING.value),
             (due, Verdict.DUE.value if sweep else Verdict.ORDERED.value),
             else_=Verdict.NOT_ELIGIBLE.value,

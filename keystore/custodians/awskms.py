@@ -102,6 +102,11 @@ class AwsKmsCustodian:
             ),
         )
 
+    @property
+    def ends_masters(self) -> bool:
+        """See `Custodian.ends_masters`: at `ValidTo`."""
+        return True
+
     def create(self, name: str, ends_at: datetime | None = None) -> None:
         """See `Custodian.create`. KMS deletes the material at `ends_at`, or after `valid-days` if that is sooner."""
         alias = self._alias(name)

@@ -42,6 +42,10 @@ class Custodian(Protocol):
     def assurance(self) -> Assurance:
         """What destruction here is worth."""
 
+    @property
+    def ends_masters(self) -> bool:
+        """Whether masters here are destroyed by the custodian itself at an end that they are given."""
+
     def create(self, name: str, ends_at: datetime | None = None) -> None:
         """Make a fresh AES-256 master key. Durable when this returns.
 

@@ -86,6 +86,11 @@ class FileCustodian:
             ),
         )
 
+    @property
+    def ends_masters(self) -> bool:
+        """See `Custodian.ends_masters`: files stay."""
+        return False
+
     def create(self, name: str, ends_at: datetime | None = None) -> None:  # noqa: ARG002  # masters here never end
         """See `Custodian.create`."""
         path = self._path(name)

@@ -94,6 +94,11 @@ class OpenBaoCustodian:
             ),
         )
 
+    @property
+    def ends_masters(self) -> bool:
+        """See `Custodian.ends_masters`: keys stay in Transit."""
+        return False
+
     def create(self, name: str, ends_at: datetime | None = None) -> None:  # noqa: ARG002  # masters here never end
         """See `Custodian.create`."""
         checked_name(name)

@@ -132,6 +132,11 @@ class Pkcs11Custodian:
             ),
         )
 
+    @property
+    def ends_masters(self) -> bool:
+        """See `Custodian.ends_masters`: keys stay on a token."""
+        return False
+
     def create(self, name: str, ends_at: datetime | None = None) -> None:  # noqa: ARG002  # masters here never end
         """See `Custodian.create`."""
         checked_name(name)

@@ -107,6 +107,11 @@ class SplitCustodian:
             ),
         )
 
+    @property
+    def ends_masters(self) -> bool:
+        """See `Custodian.ends_masters`: one member is enough."""
+        return any(member.ends_masters for member in self._members)
+
     def create(self, name: str, ends_at: datetime | None = None) -> None:
         """See `Custodian.create`. Completes a creation that was cut off between two members.
 

@@ -174,7 +174,7 @@ def test_a_master_never_outlasts_the_end_that_it_is_given(custodian: Custodian, 
     ends_at = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
     custodian.create("a", ends_at)
     assert custodian.expires_at("a") in (None, ends_at)
-    assert (custodian.expires_at("a") == ends_at) is custodian.uri.startswith("awskms:")
+    assert (custodian.expires_at("a") == ends_at) is custodian.ends_masters is custodian.uri.startswith("awskms:")
     assert opens(custodian, "a", custodian.wrap("a", root_key, BOUND_TO), root_key)
 
 

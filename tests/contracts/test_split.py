@@ -55,6 +55,10 @@ class Faulty:
     def assurance(self) -> Assurance:
         return Assurance(self.kind, f"at once, {self.kind}", self.cancellable, f"copies of {self.kind}.")
 
+    @property
+    def ends_masters(self) -> bool:
+        return self._answer().ends_masters
+
     def create(self, name: str, ends_at: datetime | None = None) -> None:
         self._answer().create(name, ends_at)
 

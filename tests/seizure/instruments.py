@@ -96,6 +96,10 @@ class WatchedCustodian:
     def assurance(self) -> Assurance:
         return self.real.assurance
 
+    @property
+    def ends_masters(self) -> bool:
+        return self.real.ends_masters
+
     def create(self, name: str, ends_at: datetime | None = None) -> None:
         self._notes.note("made", name)
         self.real.create(name, ends_at)

@@ -80,6 +80,10 @@ class FaultyCustodian:
     def assurance(self) -> Assurance:
         return self._real.assurance
 
+    @property
+    def ends_masters(self) -> bool:
+        return self._real.ends_masters
+
     def create(self, name: str, ends_at: datetime | None = None) -> None:
         with self._around("create"):
             self._real.create(name, ends_at)

@@ -1,4 +1,4 @@
-"""The sunsets that have latched, as the one predicate takes them (S4)."""
+"""What stands of a sunset, and the sunsets that have latched, as the one predicate takes them (S4)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from vault.catalogue import Transaction
-from vault.catalogue.law import sunsets
+from vault.catalogue.law import orders, sunsets
+from vault.orders.order import Order
+from vault.policy import Policy, Sunset
 from vault.retention import Sunken
 
-__all__ = ["Periods", "authority_of", "instants", "latched_sunsets", "sunken"]
+from .schedule import DECISIONS, Outcome, outcome_of
+
+__all__ = ["Periods", "authority_of", "instants", "latched_sunsets", "standing_outcome", "sunken"]
 
 Periods = tuple[tuple[datetime, datetime], ...]
 """Filing periods, each from an instant to before another."""
@@ -19,6 +23,13 @@ Periods = tuple[tuple[datetime, datetime], ...]
 def sunken(ends_at: datetime, kept: Periods, until: datetime | None, now: datetime) -> Sunken:
     """A sunset whose deadline is over: what is kept is kept until a date, and then destroyed like the rest."""
     return Sunken(ends_at, kept if until is not None and now < until else ())
+
+
+def standing_outcome(tx: Transaction, policy: Policy, sunset: Sunset) -> Outcome:
+    """What would latch if no other decision came."""
+    rows = tx.execute(sa.select(orders).where(orders.c.action.in_(DECISIONS), orders.c.void_reason.is_(None)))
+    decisions = [(r.id, r.action, Order.decode(r.body).scope, r.accepted_at, r.effective_at) for r in rows]
+    return outcome_of(sunset, policy.zone, decisions)
 
 
 def latched_sunsets(tx: Transaction, now: datetime) -> tuple[Sunken, ...]:

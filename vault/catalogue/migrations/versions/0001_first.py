@@ -88,6 +88,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("custodian", sa.String(length=300), nullable=False),
         sa.Column("planned_at", sa.BigInteger(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=True),
         sa.Column("given_up_at", sa.BigInteger(), nullable=True),
         sa.Column("destroyed_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("tree IN ('active', 'held')", name=op.f("ck_masters_tree")),
