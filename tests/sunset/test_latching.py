@@ -6,8 +6,10 @@ import pytest
 
 from tests.people import COUNSEL, HEAD
 from tests.sunset.program import DEADLINE, OVER, end_program, events, ordered, sealed_off, to
-from tests.vault.holding import place_hold, release_hold
-from tests.vault.world import PURPOSE, World
+from tests.vault.databases import on_sqlite
+from tests.vault.holding import AUTHORITY, place_hold, release_hold
+from tests.vault.world import PURPOSE, Record, World
+from vault import holds
 from vault.access import ForbiddenError
 from vault.deciding import decide_record
 from vault.errors import (
@@ -19,7 +21,9 @@ from vault.errors import (
     RuleBrokenError,
     TimeSuspectError,
 )
+from vault.holds import Kind, Scope, Terms
 from vault.orders import Action
+from vault.orders.accepting import withdraw_order
 from vault.rebuild import rebuild
 from vault.retention import Cause
 from vault.retrieval import read_record
@@ -161,6 +165,44 @@ def test_a_rebuilt_catalogue_knows_what_has_latched(quick_world: World) -> None:
         assert OVER <= load_marks(tx).high_water <= world.clock.now()
     assert sealed_off(world, record.id)
     assert world.destroy(Cause.SUNSET).condemned == 1
+
+
+@on_sqlite
+def test_a_recorded_decision_to_destroy_keeps_nothing_from_then_on(quick_world: World) -> None:
+    """P3, S2: though everything is held; replaced before the cut-off, it is taken back."""
+    world = quick_world
+    end_program(world)
+
+    def due_in_days(record: Record) -> int:
+        due, completed = world.rows(f"SELECT due_on, completed_at FROM records WHERE id = '{record.id}'")[0]
+        assert completed is not None
+        return (date.fromisoformat(due) - date(2026, 1, 5)).days
+
+    before = world.file()
+    hold_everything(world)
+    # The default alone is nobody's decision.
+    assert due_in_days(before) > 700
+    ordered(world, Action.DESTROY_AT_SUNSET, DEADLINE, HEAD, COUNSEL)
+    after = world.file()
+    assert (due_in_days(before) > 700, due_in_days(after)) == (True, 29)
+    assert decide_record(world.vault, world.center, after.id).due_on == date(2026, 1, 5)
+    world.sweep()
+    world.assert_readable(before, after)
+    world.advance(seconds=1)
+    ordered(world, Action.PRESERVE, {**DEADLINE, "until": "2026-06-30"}, HEAD, COUNSEL)
+    assert due_in_days(world.file()) > 700
+    with pytest.raises(RecordsAreKeptError):
+        decide_record(world.vault, world.center, before.id)
+    world.advance(seconds=1)
+    order = ordered(world, Action.DESTROY_AT_SUNSET, DEADLINE, HEAD, COUNSEL)
+    assert due_in_days(world.file()) == 29
+    # Taken back by whoever handed it in, what was decided before stands again.
+    withdraw_order(world.vault, order.id, "Handed in by mistake.")
+    assert due_in_days(world.file()) > 700
+
+
+def hold_everything(world: World) -> None:
+    holds.place_hold(world.vault, Terms(Kind.COURT_ORDER, AUTHORITY, "2016-080306"), Scope(program=True), "counsel")
 
 
 def test_after_the_end_nothing_is_kept_longer_than_it_must(quick_world: World) -> None:
