@@ -22,7 +22,7 @@ from .errors import DestructionRefusedError, OrderRefusedError
 from .ids import DestructionId, HoldId, OrderId, new_id
 from .orders.accepting import load_order, require_order, verify_again
 from .orders.actions import Action
-from .orders.adopting import approvals_of, verify_standing
+from .orders.adopting import approvals_of, policy_of, verify_standing
 from .orders.lists import require_list, root_of
 from .retention import CONDEMNABLE, Cause, Predicate, Verdict, count_verdicts, judge, judge_named
 from .staging import revisions_of
@@ -66,7 +66,7 @@ def predicate_at(tx: Transaction, cause: Cause, now: datetime, *, ended: bool = 
     policy = current_policy(tx)
     given_up = now - timedelta(hours=policy.abandon_after_hours)
     # S4: only what has latched, as this transaction sees it.
-    sunken = latched_sunsets(tx, now) if cause is Cause.SUNSET else ()
+    sunken = latched_sunsets(tx, now) if cause in (Cause.SUNSET, Cause.SWEEP) else ()
     return Predicate(cause, civil_date(now, policy.zone), given_up, sunken, ended)
 
 
@@ -118,14 +118,23 @@ def freeze_sunset(vault: Vault) -> DestructionId:
     """
     verify_standing(vault)
     with vault.catalogue.read() as tx:
-        authority = authority_of(tx)
-    if authority is None:
-        message = "No sunset has latched; nothing was destroyed."
-        raise DestructionRefusedError(message)
-    return _freeze_judged(vault, Cause.SUNSET, authority, ended=has_ended(vault))
+        found = authority_of(tx, vault.clock.now())
+        if found is None:
+            message = "No sunset has latched that destroys anything; nothing was destroyed."
+            raise DestructionRefusedError(message)
+        text, decision = found.text, load_order(tx, found.order_id) if found.order_id else None
+        under = policy_of(tx, decision.policy_version) if decision else None
+    if decision is not None and under is not None:
+        # Whoever can write in the catalogue cannot sign.
+        verify_again(decision, under)
+        text = f"{text}, approved by {', '.join(one.person for one in decision.approvals)}"
+    order_id = decision.id if decision is not None else None
+    return _freeze_judged(vault, Cause.SUNSET, text, order_id=order_id, ended=has_ended(vault))
 
 
-def _freeze_judged(vault: Vault, cause: Cause, authority: str, *, ended: bool = False) -> DestructionId:
+def _freeze_judged(
+    vault: Vault, cause: Cause, authority: str, *, order_id: OrderId | None = None, ended: bool = False
+) -> DestructionId:
     """Freeze whatever the predicate lets die now."""
     now = vault.clock.now()
     with vault.catalogue.read() as tx:
@@ -133,7 +142,7 @@ def _freeze_judged(vault: Vault, cause: Cause, authority: str, *, ended: bool = 
         revisions = revisions_of(tx)
     listed = [(record_id, cohort, slot) for record_id, cohort, slot, verdict in judged if verdict in CONDEMNABLE]
     not_listed = Counter(verdict for *_, verdict in judged if verdict not in CONDEMNABLE and verdict != Verdict.GONE)
-    return _freeze(vault, cause, Tree.ACTIVE, authority, listed, revisions, not_listed, now)
+    return _freeze(vault, cause, Tree.ACTIVE, authority, listed, revisions, not_listed, now, order_id=order_id)
 
 
 def freeze_ordered(vault: Vault, order_id: str) -> DestructionId:

@@ -29,13 +29,14 @@ def keeps_nothing(tx: Transaction, policy: Policy) -> bool:
     """Whether documents only live until the application is decided."""
     if policy.mode is Mode.NO_RETAIN:
         return True
-    if policy.sunset is not None:
+    if policy.sunset is not None and not policy.sunset.filed:
         standing = standing_outcome(tx, policy, policy.sunset)
         if standing.name == DESTROY and standing.order_id is not None:
             # S2: somebody has decided it. The default alone, of a deadline that is ahead, changes nothing yet.
             return True
-    ended = sa.select(sunsets.c.deadline).where(sunsets.c.outcome == DESTROY).limit(1)
-    return tx.execute(ended).first() is not None
+    ended = sa.select(sunsets.c.covers).where(sunsets.c.outcome == DESTROY)
+    # A sunset of some filing periods is not the end of the program.
+    return any(not covers for covers in tx.execute(ended).scalars())
 
 
 def due_of(tx: Transaction, policy: Policy, completed_at: datetime) -> date:

@@ -48,7 +48,7 @@ GRANT INSERT (id, cohort_id, slot, policy_version, opened_at, opened_by, idempot
     sheet), UPDATE (completed_at, due_on) ON records TO shredvault_api;
 GRANT INSERT ON documents, reads, hold_records, hold_scopes TO shredvault_api;
 -- A hold is placed, widened and extended; no column by which one ends is among these.
-GRANT INSERT (id, kind, authority, docket, reason, sealed, ordered_at, served_at, effective_at, entered_at, review_on,
+GRANT INSERT (id, kind, authority, docket, reason, sealed, seal_tag, ordered_at, served_at, effective_at, entered_at, review_on,
     ends_on, tail_days, tail_reason, placer), UPDATE (review_on, ends_on) ON holds TO shredvault_api;
 -- Orders are handed in over HTTP too; they give authority only by their signatures.
 GRANT INSERT (id, action, body, approvals, policy_version, accepted_at, effective_at, expires_at) ON orders

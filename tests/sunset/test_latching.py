@@ -1,19 +1,22 @@
 """A sunset over a real vault: what latches, what is deferred, who may read, what is destroyed (S2 to S7)."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from tests.people import COUNSEL, HEAD
-from tests.sunset.program import DEADLINE, OVER, end_program, events, ordered, sealed_off, to
+from tests.sunset.program import DEADLINE, OVER, SUNSET, end_program, events, ordered, sealed_off, to
 from tests.vault.databases import on_sqlite
-from tests.vault.holding import AUTHORITY, place_hold, release_hold
-from tests.vault.world import PURPOSE, Record, World
+from tests.vault.holding import AUTHORITY, adopt, place_hold, release_hold
+from tests.vault.world import Record, World
 from vault import holds
 from vault.access import ForbiddenError
+from vault.alarms import alarms_of
+from vault.certificates import issue_certificate, verify_certificate
 from vault.deciding import decide_record
+from vault.destruction import carry_out, recover_destructions
 from vault.errors import (
-    DestroyedError,
     DestructionRefusedError,
     OrderRefusedError,
     RecordIncompleteError,
@@ -21,12 +24,13 @@ from vault.errors import (
     RuleBrokenError,
     TimeSuspectError,
 )
+from vault.frozen_lists import freeze_sunset
 from vault.holds import Kind, Scope, Terms
 from vault.orders import Action
 from vault.orders.accepting import withdraw_order
+from vault.policy import Sunset
 from vault.rebuild import rebuild
 from vault.retention import Cause
-from vault.retrieval import read_record
 from vault.sunset.latching import tick
 from vault.timekeeping import load_marks
 from vault.trusted_time import TimeSources
@@ -81,7 +85,7 @@ def test_nobody_decides_and_everything_goes_that_is_not_held(quick_world: World)
 
 
 def test_what_is_preserved_lives_until_its_date(quick_world: World) -> None:
-    """S2, S4: decided while held, replaced until the cut-off, and carried out without another decision."""
+    """S2, S4, P2: decided while held, replaced until the cut-off. It is kept past its due date, and then as ever."""
     world = quick_world
     record = world.file()
     end_program(world)
@@ -96,13 +100,97 @@ def test_what_is_preserved_lives_until_its_date(quick_world: World) -> None:
     to(world, OVER)
     assert not sealed_off(world, record.id)
     assert f"PRESERVE, by order {preserve.id}" in tick(world.vault)[0]
-    assert world.destroy(Cause.SUNSET).condemned == 0
-    world.assert_readable(record)
+    with pytest.raises(DestructionRefusedError, match="destroys anything"):
+        world.destroy(Cause.SUNSET)
+    # Two people ordered to keep it: its age does not take it before that day is over, nor is it overdue.
+    world.run("UPDATE records SET due_on = '2026-05-01'")
+    to(world, datetime(2026, 7, 1, 4, tzinfo=UTC) - timedelta(seconds=1))
+    assert world.sweep().condemned == 0
+    assert alarms_of(world.vault).overdue.past_quarter == 0
+    later = world.file()
+    # Then nothing has been decided about it but how long records are kept at all.
     to(world, datetime(2026, 7, 1, 4, tzinfo=UTC))
-    assert sealed_off(world, record.id)
+    assert not sealed_off(world, record.id)
+    assert world.sweep().condemned == 1
+    world.assert_destroyed(record)
+    world.assert_readable(later)
+
+
+@on_sqlite
+def test_what_is_kept_of_a_part_goes_when_it_is_due_and_another_sunset_waits_for_its_date(quick_world: World) -> None:
+    """S2, P2: the default of another deadline, which nobody decided, does not take what was preserved until a date."""
+    world = quick_world
+    kept, other = world.file(), world.file()
+    end_program(world)
+    keep = [["2026-01-05", "2026-01-05"]]
+    ordered(world, Action.PARTIAL, {**DEADLINE, "until": "2026-12-31", "keep": keep}, HEAD, COUNSEL)
+    to(world, OVER)
+    tick(world.vault)
+    adopt(
+        world.vault, sunset=Sunset(date(2026, 4, 1), date(2026, 5, 1), date(2026, 6, 1), "DESTROY", {"program": True})
+    )
+    late = world.file()
+    to(world, datetime(2026, 6, 2, 4, tzinfo=UTC))
+    assert "2026-06-01 is over; its outcome is DESTROY" in tick(world.vault)[0]
+    assert (sealed_off(world, kept.id), sealed_off(world, late.id)) == (False, True)
     assert world.destroy(Cause.SUNSET).condemned == 1
-    with pytest.raises(DestroyedError):
-        read_record(world.vault, world.reviewer, record.id, PURPOSE)
+    world.assert_readable(kept, other)
+    # What has latched does not expire: it takes them as soon as nothing keeps them.
+    to(world, datetime(2027, 1, 1, 5, tzinfo=UTC))
+    assert sealed_off(world, kept.id)
+    assert world.destroy(Cause.SUNSET).condemned == 2
+
+
+@on_sqlite
+def test_a_sunset_of_some_filing_periods_leaves_the_others_alone(quick_world: World) -> None:
+    """S1: its scope. It is no end of the program, so what is filed later is retained (P3)."""
+    world = quick_world
+    early = world.file()
+    world.advance(days=20)
+    late, open_one = world.file(), world.open()
+    adopt(world.vault, sunset=replace(SUNSET, scope={"filed": [["2026-01-01", "2026-01-10"]]}))
+    ordered(world, Action.DESTROY_AT_SUNSET, DEADLINE, HEAD, COUNSEL)
+    assert world.value(f"SELECT due_on FROM records WHERE id = '{world.file().id}'") > "2028"
+    to(world, OVER)
+    assert (sealed_off(world, early.id), sealed_off(world, late.id)) == (True, False)
+    tick(world.vault)
+    world.vault.catalogue.close()
+    world.restart()
+    done = world.destroy(Cause.SUNSET)
+    # The third was never completed, and is given up as ever.
+    assert (done.condemned, done.not_listed["not eligible"]) == (2, 2)
+    world.assert_destroyed(early, open_one)
+    world.assert_readable(late)
+    assert world.value(f"SELECT due_on FROM records WHERE id = '{world.file().id}'") > "2028"
+
+
+@on_sqlite
+def test_a_sunset_destroys_under_the_order_that_decided_it_or_not_at_all(quick_world: World) -> None:
+    """S4: the order's id goes into list, ledger and certificate, and is asked for again as records are condemned."""
+    world = quick_world
+    gone = world.file()
+    end_program(world)
+    decision = ordered(world, Action.DESTROY_AT_SUNSET, DEADLINE, HEAD, COUNSEL)
+    to(world, OVER)
+    tick(world.vault)
+    frozen_without = freeze_sunset(world.vault)
+    for forged in ("order_id = NULL", f"order_id = '{world.value('SELECT order_id FROM policies WHERE version = 2')}'"):
+        world.run(f"UPDATE destructions SET {forged} WHERE id = '{frozen_without}'")
+        with pytest.raises(OrderRefusedError, match="No sunset has latched under which"):
+            carry_out(world.vault, frozen_without)
+        with pytest.raises(RuleBrokenError):
+            world.run(f"UPDATE destructions SET condemned_at = 1, abandoned_at = NULL WHERE id = '{frozen_without}'")
+        world.restart()
+        frozen_without = freeze_sunset(world.vault)
+    recover_destructions(world.vault)
+    done = world.destroy(Cause.SUNSET)
+    assert (done.condemned, done.order_id) == (1, decision.id)
+    world.assert_destroyed(gone)
+    made = issue_certificate(world.vault, done.id)
+    assert made.content["authority"]["order"] == decision.id
+    assert {one["person"] for one in made.content["authority"]["approvers"]} == {HEAD, COUNSEL}
+    key = f"{world.vault.signing.verifier}\n".encode()
+    assert any("Approved by" in sentence for sentence in verify_certificate.verify(made.document, key))
 
 
 def test_a_part_is_kept_by_when_it_was_filed(quick_world: World) -> None:
@@ -196,9 +284,10 @@ def test_a_recorded_decision_to_destroy_keeps_nothing_from_then_on(quick_world: 
     world.advance(seconds=1)
     order = ordered(world, Action.DESTROY_AT_SUNSET, DEADLINE, HEAD, COUNSEL)
     assert due_in_days(world.file()) == 29
-    # Taken back by whoever handed it in, what was decided before stands again.
-    withdraw_order(world.vault, order.id, "Handed in by mistake.")
-    assert due_in_days(world.file()) > 700
+    # One person alone cannot let stand again what was decided before, nor the default.
+    with pytest.raises(OrderRefusedError, match="two people can replace it"):
+        withdraw_order(world.vault, order.id, "Handed in by mistake.")
+    assert due_in_days(world.file()) == 29
 
 
 def hold_everything(world: World) -> None:

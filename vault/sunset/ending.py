@@ -17,7 +17,7 @@ from vault.catalogue.holding import hold_scopes
 from vault.catalogue.law import sunsets
 from vault.context import current_policy
 
-from .latched import standing_outcome
+from .latched import latched_sunsets, standing_outcome
 from .schedule import DESTROY, end_of
 
 __all__ = ["LAST_COPIES", "NOTHING_OPENED", "end_for_active_master"]
@@ -34,7 +34,8 @@ def end_for_active_master(tx: Transaction, now: datetime) -> datetime | None:
     That is the sunset's deadline, unless
 
     1. it is over;
-    2. something is decided but that everything goes: what is preserved lies in the same tree;
+    2. something is decided but that everything goes, the sunset is about a part of the program, or an earlier one keeps
+       records past it: what is kept lies in the same tree;
     3. a hold covers records that are still to come: their copies could come too late.
     """
     policy = current_policy(tx)
@@ -51,7 +52,9 @@ def end_for_active_master(tx: Transaction, now: datetime) -> datetime | None:
         ).first()
     ):
         return None
-    if standing_outcome(tx, policy, sunset).name != DESTROY or _covers_the_future(tx, now):
+    if sunset.filed or standing_outcome(tx, policy, sunset).name != DESTROY:
+        return None
+    if any(one.keeps_on for one in latched_sunsets(tx, ends_at)) or _covers_the_future(tx, now):
         return None
     return ends_at
 

@@ -31,8 +31,8 @@ from vault.timekeeping import observe_time, require_trusted_time
 from vault.trusted_time import Suspect
 
 from .ending import LAST_COPIES
-from .latched import instants, latched_sunsets, standing_outcome, sunken
-from .schedule import end_of, next_statement, notice_due
+from .latched import Periods, latched_sunsets, standing_outcome, sunken, sunken_row
+from .schedule import covered, end_of, next_statement, notice_due
 
 __all__ = [
     "fill_sunset",
@@ -59,7 +59,8 @@ def require_not_sealed_off(tx: Transaction, record_id: str, now: datetime) -> No
         known = sa.select(sunsets.c.latched_at).where(sunsets.c.deadline == policy.sunset.deadline)
         if tx.execute(known).scalar() is None:
             outcome = standing_outcome(tx, policy, policy.sunset)
-            over = (*over, sunken(ends_at, outcome.kept, outcome.kept_until, now))
+            covers = covered(policy.sunset, policy.zone)
+            over = (*over, sunken(ends_at, covers, outcome.kept, outcome.kept_until, now))
     if not over:
         return
     predicate = Predicate(
@@ -151,7 +152,8 @@ def _latch(tx: Transaction, policy: Policy, sunset: Sunset, ends_at: datetime, n
         "ends_at": ends_at.isoformat(),
         "outcome": outcome.name,
         "order": outcome.order_id,
-        "kept": [[begin.isoformat(), end.isoformat()] for begin, end in outcome.kept],
+        "covers": _spelt(covered(sunset, policy.zone)),
+        "kept": _spelt(outcome.kept),
         "kept_until": outcome.kept_until.isoformat() if outcome.kept_until else None,
     }
     tx.execute(
@@ -169,11 +171,16 @@ def _latch(tx: Transaction, policy: Policy, sunset: Sunset, ends_at: datetime, n
     return f"The deadline {deadline} is over; its outcome is {outcome.name}, {by}.{missed}"
 
 
+def _spelt(periods: Periods) -> list[list[str]]:
+    return [[begin.isoformat(), end.isoformat()] for begin, end in periods]
+
+
 def _columns(facts: dict[str, Any]) -> dict[str, Any]:
     until = facts["kept_until"]
     return {
         "outcome": facts["outcome"],
         "order_id": facts["order"],
+        "covers": facts["covers"],
         "kept": facts["kept"],
         "kept_until": datetime.fromisoformat(until) if until else None,
     }
@@ -196,7 +203,7 @@ def _defer(tx: Transaction, policy: Policy, row: sa.Row[Any], now: datetime) -> 
     today = civil_date(now, policy.zone)
     if row.deferred == 0 or (row.deferred_at and today < next_statement(civil_date(row.deferred_at, policy.zone))):
         return []
-    over = (sunken(row.ends_at, instants(row.kept), row.kept_until, now),)
+    over = (sunken_row(row, now),)
     given_up = now - timedelta(hours=policy.abandon_after_hours)
     held = count_spared(tx, Predicate(Cause.SUNSET, today, given_up, over))
     if not held and row.deferred is None:
