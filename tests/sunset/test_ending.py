@@ -17,18 +17,20 @@ from tests.services.strict_kms import StrictKms
 from tests.sunset.program import DEADLINE, OVER, end_program, events, ordered, sealed_off, to
 from tests.vault.databases import on_sqlite
 from tests.vault.holding import AUTHORITY, place_hold, release_hold
+from tests.vault.test_servings import serve
 from tests.vault.world import World
-from vault import holds
+from vault import filing, holds
 from vault.alarms import alarms_of, spoken_alarms
 from vault.certificates import issue_certificate
 from vault.clock import SimulatedClock
 from vault.custody import Custody
-from vault.destruction import recover_destructions
+from vault.destruction import recover_destructions, require_newest_keys
 from vault.errors import BusyError, DamagedError, DestructionRefusedError
 from vault.holds import Kind, Scope, Terms, copying, placing
 from vault.moving import masters_in_use, move_masters, renew_masters
 from vault.orders import Action
 from vault.retention import Cause
+from vault.servings import settle_filings
 from vault.sunset import latching
 from vault.sunset.latching import tick
 
@@ -222,3 +224,44 @@ def test_a_copy_that_was_cut_off_is_made_good_before_the_end(
     with pytest.raises(DamagedError, match="incident"):
         world.fetch(not_copied)
     assert kms.names()
+
+
+@on_sqlite
+def test_a_service_that_died_with_a_completion_cut_off_starts_again_after_the_end(
+    quick_world: World, kms: AwsKmsCustodian, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S7: what was acknowledged to nobody cannot be made good without its key, and does not keep the sunset waiting."""
+    world = quick_world
+    gone, cut_off, held = world.file(), world.open(), world.file()
+    place_hold(world.vault, [held.id], "16-cv-100")
+    world.upload(cut_off)
+    end_program(world)
+    assert renewed(world) == [Tree.ACTIVE]
+    serve(world)
+    with monkeypatch.context() as broken:
+        broken.setattr(filing, "note_filing", dies)
+        with pytest.raises(KeyboardInterrupt):
+            world.complete(cut_off)
+    assert world.vault.bucket.get(f"records/{cut_off.id}", limit=10**6)
+    to(world, OVER)
+    tick(world.vault)
+    with pytest.raises(DestructionRefusedError, match="were cut off"):
+        world.destroy(Cause.SUNSET)
+    recover_destructions_after_start(world)
+    assert world.destroy(Cause.SUNSET).condemned == 2
+    world.assert_destroyed(gone, cut_off)
+    world.assert_readable(held, world.file())
+    assert kms.names()
+
+
+def dies(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def recover_destructions_after_start(world: World) -> None:
+    """What `serve` does before it listens."""
+    require_newest_keys(world.vault)
+    assert settle_filings(world.vault) == 0
+    recover_destructions(world.vault)
+    tick(world.vault)
+    assert copying.copy_held_keys(world.vault) == 0
