@@ -59,6 +59,8 @@ class Alarms:
     deadline: Deadline | None
     ends_wrongly: datetime | None = None
     """When the active tree's master ends by itself, though it is decided by now that it must not (S7)."""
+    ended_at: datetime | None = None
+    """When the active tree's master was to end by itself; until the sunset is carried out nothing is filed."""
 
 
 def alarms_of(vault: Vault) -> Alarms:
@@ -68,8 +70,9 @@ def alarms_of(vault: Vault) -> Alarms:
         policy = current_policy(tx)
         deadline = _deadline(tx, policy, policy.sunset, now) if policy.sunset is not None else None
         end = keys.planned_end(tx, keys.current_root(tx, Tree.ACTIVE).master)
-        wrongly = end if end is not None and now < end and end != end_for_active_master(tx, now) else None
-        return Alarms(time_state(tx), overdue_of(tx, now), deadline, wrongly)
+        ended = end if end is not None and now >= end else None
+        wrongly = end if ended is None and end != end_for_active_master(tx, now) else None
+        return Alarms(time_state(tx), overdue_of(tx, now), deadline, wrongly, ended)
 
 
 def _deadline(tx: Transaction, policy: Policy, sunset: Sunset, now: datetime) -> Deadline:
@@ -106,6 +109,11 @@ def spoken_alarms(alarms: Alarms) -> list[str]:
         said.append(
             f"The master key of the active tree ends by itself on {spell_instant(alarms.ends_wrongly)}, and must not "
             "any more: run `shredvault custodian renew` before that, or records are lost."
+        )
+    if alarms.ended_at is not None:
+        said.append(
+            f"The master key of the active tree ended by itself on {spell_instant(alarms.ended_at)}; nothing is filed "
+            "or destroyed until `shredvault sweep` has carried out the sunset."
         )
     if alarms.overdue.past_limit:
         said.append(f"{alarms.overdue.past_limit} records are past the last day on which they may exist.")

@@ -17,7 +17,7 @@ from .catalogue import Transaction
 from .catalogue.destructions import insert_destruction, unfinished
 from .clock import civil_date
 from .context import Vault, current_policy, note
-from .ended import has_ended
+from .ended import ended_at, has_ended
 from .errors import DestructionRefusedError, OrderRefusedError
 from .ids import DestructionId, HoldId, OrderId, new_id
 from .orders.accepting import load_order, require_order, verify_again
@@ -121,6 +121,11 @@ def freeze_sunset(vault: Vault) -> DestructionId:
         found = authority_of(tx, vault.clock.now())
         if found is None:
             message = "No sunset has latched that destroys anything; nothing was destroyed."
+            if ended_at(vault, tx, Tree.ACTIVE) is not None:
+                message += (
+                    " But the master key of the active tree has ended with the deadline, against what was decided: "
+                    "what no hold protects is lost, an incident. `shredvault rebuild --leave-lost` goes on without it."
+                )
             raise DestructionRefusedError(message)
         text, decision = found.text, load_order(tx, found.order_id) if found.order_id else None
         under = policy_of(tx, decision.policy_version) if decision else None

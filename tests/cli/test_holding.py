@@ -84,12 +84,12 @@ def test_a_hold_on_the_program_protects_until_an_order_of_two_people_is_carried_
     assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 2
     # A hold that comes now is too late; that is said until somebody has answered that counsel knows.
     assert operator.run("hold", "place", gone, *CASE).code == 3
-    said = operator.run("status").out
+    said = operator.run("status").err
     assert "came too late for 1 records" in said
     number = said.partition("shredvault hold acknowledge ")[2].partition("`")[0]
     for code in (0, 3):
         assert operator.run("hold", "acknowledge", number, "--by", "Carl Iverson, counsel").code == code
-    assert "too late" not in operator.run("status").out
+    assert "too late" not in operator.run("status").err
 
 
 def test_a_sealed_hold_is_in_no_list_but_for_whoever_has_counsels_key(operator: Operator) -> None:

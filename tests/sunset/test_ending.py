@@ -5,9 +5,11 @@ On the strict stub of KMS, whose clock is the world's.
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from keystore import MasterState, Tree
 from keystore.custodians.awskms import AwsKmsCustodian
@@ -21,6 +23,8 @@ from tests.vault.test_servings import serve
 from tests.vault.world import World
 from vault import filing, holds
 from vault.alarms import alarms_of, spoken_alarms
+from vault.catalogue import Catalogue
+from vault.catalogue.schema import access_tokens
 from vault.certificates import issue_certificate
 from vault.clock import SimulatedClock
 from vault.custody import Custody
@@ -29,6 +33,7 @@ from vault.errors import BusyError, DamagedError, DestructionRefusedError
 from vault.holds import Kind, Scope, Terms, copying, placing
 from vault.moving import masters_in_use, move_masters, renew_masters
 from vault.orders import Action
+from vault.rebuild import rebuild
 from vault.retention import Cause
 from vault.servings import settle_filings
 from vault.sunset import latching
@@ -104,6 +109,7 @@ def test_what_is_held_outlives_the_end_and_the_rest_dies_by_it(quick_world: Worl
     with pytest.raises(BusyError):
         world.open()
     assert "its outcome is DESTROY" in tick(world.vault)[0]
+    assert any("ended by itself on 2026-03-09T04:00:00Z" in said for said in spoken_alarms(alarms_of(world.vault)))
     assert sealed_off(world, gone.id)
     for cause in (Cause.SWEEP, Cause.SCRUB):
         with pytest.raises(DestructionRefusedError, match="ended with the deadline"):
@@ -113,15 +119,14 @@ def test_what_is_held_outlives_the_end_and_the_rest_dies_by_it(quick_world: Worl
     done = world.destroy(Cause.SUNSET)
     assert (done.condemned, done.observed["survivors_lost"]) == (2, 0)
     assert done.observed["ended_by_custodian_at"] == OVER.isoformat()
-    assert done.old_master is not None
-    assert kms.describe(done.old_master) is MasterState.ABSENT
+    assert kms.describe(str(done.old_master)) is MasterState.ABSENT
     world.assert_destroyed(gone, receiving)
     world.assert_readable(held)
     paper = issue_certificate(world.vault, done.id).content
     assert paper["counts"]["destroyed"] == 2
     assert f"told to destroy the master key by itself at {OVER.isoformat()}" in paper["deadline"]["why"]
     # The vault goes on: the held are in both trees again, what is filed now is not of the sunset.
-    assert ends_at_deadline(world) == FREE
+    assert (ends_at_deadline(world), spoken_alarms(alarms_of(world.vault))) == (FREE, [])
     after = world.file()
     world.assert_readable(held, after)
     assert world.sweep().condemned == 0
@@ -224,6 +229,34 @@ def test_a_copy_that_was_cut_off_is_made_good_before_the_end(
     with pytest.raises(DamagedError, match="incident"):
         world.fetch(not_copied)
     assert kms.names()
+
+
+@on_sqlite
+def test_keys_that_ended_against_a_decision_are_an_incident(quick_world: World, kms: AwsKmsCustodian) -> None:
+    """S7: the software died in the night after PRESERVE, and was let lie. Nothing calls that a destruction."""
+    world = quick_world
+    lost, held = world.file(), world.file()
+    place_hold(world.vault, [held.id], "16-cv-100")
+    end_program(world)
+    assert renewed(world) == [Tree.ACTIVE]
+    ordered(world, Action.PRESERVE, {**DEADLINE, "until": "2026-06-30"}, HEAD, COUNSEL)
+    to(world, OVER)
+    tick(world.vault)
+    with pytest.raises(DestructionRefusedError, match="against what was decided"):
+        world.destroy(Cause.SUNSET)
+    assert not sealed_off(world, held.id)
+    world.assert_readable(held)
+    with world.vault.catalogue.read() as tx:
+        tokens = [dict(row._mapping) for row in tx.execute(sa.select(access_tokens))]
+    world.vault.catalogue.close()
+    world.database = world.databases.new(world.folder / "home")
+    world.vault = replace(world.vault, catalogue=Catalogue(world.database))
+    world.vault.catalogue.migrate()
+    with pytest.raises(DamagedError, match="1 records have a manifest and no key"):
+        rebuild(world.vault, [kms.uri])
+    assert rebuild(world.vault, [kms.uri], tokens, leave_lost=True).lost == [lost.id]
+    recover_destructions(world.vault)
+    world.assert_readable(held, world.file())
 
 
 @on_sqlite

@@ -30,6 +30,8 @@ from vault.orders import Action
 from vault.orders.accepting import withdraw_order
 from vault.policy import Sunset
 from vault.rebuild import rebuild
+from vault.receipt_answers import Kept, Receipts
+from vault.receipts import code_of
 from vault.retention import Cause
 from vault.sunset.latching import tick
 from vault.timekeeping import load_marks
@@ -107,6 +109,8 @@ def test_what_is_preserved_lives_until_its_date(quick_world: World) -> None:
     to(world, datetime(2026, 7, 1, 4, tzinfo=UTC) - timedelta(seconds=1))
     assert world.sweep().condemned == 0
     assert alarms_of(world.vault).overdue.past_quarter == 0
+    # Its receipt says so: due again on July 1, it must be gone by the end of that quarter.
+    assert Receipts(world.vault).answer(code_of(record.id)) == Kept("kept", date(2026, 9, 30))
     later = world.file()
     # Then nothing has been decided about it but how long records are kept at all.
     to(world, datetime(2026, 7, 1, 4, tzinfo=UTC))

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from vault.catalogue import Transaction
 from vault.catalogue.law import orders, sunsets
+from vault.catalogue.schema import records
 from vault.ids import OrderId
 from vault.orders.order import Order
 from vault.policy import Policy, Sunset
@@ -22,6 +23,7 @@ __all__ = [
     "Periods",
     "authority_of",
     "instants",
+    "kept_until",
     "latched_sunsets",
     "standing_outcome",
     "sunken",
@@ -48,6 +50,19 @@ def latched_sunsets(tx: Transaction, now: datetime) -> tuple[Sunken, ...]:
     """The outcomes that have latched. Neither another policy nor time undoes them."""
     rows = tx.execute(sa.select(sunsets).where(sunsets.c.latched_at.is_not(None)))
     return tuple(sunken_row(row, now) for row in rows)
+
+
+def kept_until(tx: Transaction, record_id: str, now: datetime) -> datetime | None:
+    """Until when two people ordered a record to be kept, past its due date (P2); None: nobody did, or it is over."""
+    still = sunsets.c.latched_at.is_not(None) & (sunsets.c.kept_until > now)
+    ends = [
+        row.kept_until
+        for row in tx.execute(sa.select(sunsets).where(still))
+        if tx.execute(
+            sa.select(records.c.id).where(records.c.id == record_id, sunken_row(row, now).preserves())
+        ).first()
+    ]
+    return max(ends, default=None)
 
 
 def sunken_row(row: sa.Row[Any], now: datetime) -> Sunken:
