@@ -12,13 +12,18 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from .catalogue import Transaction
+from keystore import Tree
+
+from .catalogue import Transaction, keys
 from .catalogue.law import sunsets
 from .clock import civil_date
 from .context import Vault, current_policy
+from .orders.order import spell_instant
 from .overdue import Overdue, overdue_of
 from .policy import Policy, Sunset
-from .sunset.latching import forecast_duration, standing_outcome
+from .sunset.ending import end_for_active_master
+from .sunset.latched import standing_outcome
+from .sunset.latching import forecast_duration
 from .sunset.schedule import end_of, latest_cut_off
 from .timekeeping import TimeState, time_state
 
@@ -52,6 +57,10 @@ class Alarms:
     time: TimeState
     overdue: Overdue
     deadline: Deadline | None
+    ends_wrongly: datetime | None = None
+    """When the active tree's master ends by itself, though it is decided by now that it must not (S7)."""
+    ended_at: datetime | None = None
+    """When the active tree's master was to end by itself; until the sunset is carried out nothing is filed."""
 
 
 def alarms_of(vault: Vault) -> Alarms:
@@ -60,7 +69,10 @@ def alarms_of(vault: Vault) -> Alarms:
     with vault.catalogue.read() as tx:
         policy = current_policy(tx)
         deadline = _deadline(tx, policy, policy.sunset, now) if policy.sunset is not None else None
-        return Alarms(time_state(tx), overdue_of(tx, now), deadline)
+        end = keys.planned_end(tx, keys.current_root(tx, Tree.ACTIVE).master)
+        ended = end if end is not None and now >= end else None
+        wrongly = end if ended is None and end != end_for_active_master(tx, now) else None
+        return Alarms(time_state(tx), overdue_of(tx, now), deadline, wrongly, ended)
 
 
 def _deadline(tx: Transaction, policy: Policy, sunset: Sunset, now: datetime) -> Deadline:
@@ -92,6 +104,16 @@ def spoken_alarms(alarms: Alarms) -> list[str]:
         said.append(
             f"{ahead}The time is suspect, and nothing is destroyed until that is cleared: `shredvault time show`. "
             f"{alarms.time.why}"
+        )
+    if alarms.ends_wrongly is not None:
+        said.append(
+            f"The master key of the active tree ends by itself on {spell_instant(alarms.ends_wrongly)}, and must not "
+            "any more: run `shredvault custodian renew` before that, or records are lost."
+        )
+    if alarms.ended_at is not None:
+        said.append(
+            f"The master key of the active tree ended by itself on {spell_instant(alarms.ended_at)}; nothing is filed "
+            "or destroyed until `shredvault sweep` has carried out the sunset."
         )
     if alarms.overdue.past_limit:
         said.append(f"{alarms.overdue.past_limit} records are past the last day on which they may exist.")

@@ -21,11 +21,13 @@ from .catalogue.destructions import Destruction, condemn, load_list, update
 from .catalogue.holding import end_parts, held_slots
 from .catalogue.schema import cohorts
 from .context import Vault, note
+from .ended import ended_at, stage_from_held, whole_list
 from .errors import BusyError
 from .frozen_lists import MOVE, pack_slots, predicate_at
 from .ledger import publish
 from .retention import Cause, not_eligible
 from .staging import Plan, Staging, plan_tree, revisions_of, stage_and_check
+from .sunset.ending import end_for_active_master
 from .timekeeping import observe_time, require_trusted_time
 
 __all__ = ["STEPS", "Progress", "condemn_list"]
@@ -51,7 +53,9 @@ def condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> 
     """
     with vault.catalogue.read() as tx:
         frozen, frozen_at = load_list(tx, destruction.id)
-    listed: Mapping[int, int] = frozen
+        # S7: what the custodian has ended at the deadline opens no more, and no cohort can be carried over from it.
+        end = ended_at(vault, tx, Tree.ACTIVE) if destruction.kind == Cause.SUNSET else None
+        listed: Mapping[int, int] = frozen if end is None else whole_list(tx, frozen)
     excused: dict[int, int] = {}
     # 1. Intent: the touched cohorts give out no more slots; the new master's name is known before it exists.
     progress("intent")
@@ -62,28 +66,34 @@ def condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> 
             _close_cohorts(tx, listed, now)
         root = keys.current_root(tx, destruction.tree)
         address = destruction.moves_to or keys.custodian_address(tx, root.master)
-        keys.plan_master(tx, master, destruction.tree, root.epoch + 1, address, now)
+        custodian = vault.custody.at(address)
+        to_end = destruction.tree is Tree.ACTIVE and custodian.ends_masters
+        ends_at = end_for_active_master(tx, now) if to_end else None
+        keys.plan_master(tx, master, destruction.tree, root.epoch + 1, address, now, ends_at)
         update(tx, destruction.id, new_master=master)
-        note(tx, now, "intent", destruction.id, {"new_master": master, "custodian": address})
+        facts = {"new_master": master, "custodian": address, "ends_at": ends_at and ends_at.isoformat()}
+        note(tx, now, "intent", destruction.id, facts)
     # 2. The new master.
     progress("create master")
-    custodian = vault.custody.at(address)
     publish(vault)
-    custodian.create(master)
+    custodian.create(master, ends_at)
     for _ in range(STAGINGS):
         # 3. Stage, mirror, read back, check.
         progress("stage")
         with vault.catalogue.read() as tx:
             now_at = revisions_of(tx)
-            changed = {cohort: slots for cohort, slots in listed.items() if now_at[cohort] != frozen_at[cohort]}
-            spared = _spared(tx, vault, destruction, changed)
-            plan = plan_tree(tx, destruction.tree, listed, spared)
+            changed = {cohort: slots for cohort, slots in listed.items() if now_at[cohort] != frozen_at.get(cohort)}
+            spared = _spared(tx, vault, destruction, changed, end)
+            plan = plan_tree(tx, destruction.tree, listed, spared, every=end is not None)
         for cohort, slots in spared.items():
             excused[cohort] = excused.get(cohort, 0) | slots
-        staging = stage_and_check(vault, destruction.tree, plan, master)
+        if end is None:
+            staging = stage_and_check(vault, destruction.tree, plan, master)
+        else:
+            staging = stage_from_held(vault, plan, master)
         # 4. Condemn.
         progress("condemn")
-        if _condemn(vault, destruction, frozen, listed, excused, staging):
+        if _condemn(vault, destruction, frozen, listed, excused, staging, end):
             return
         # Whom this staging spared has its key in a pack under the new master: nobody of those may die now.
         listed = dict(plan.condemned)
@@ -97,13 +107,15 @@ def _close_cohorts(tx: Transaction, listed: Mapping[int, int], now: datetime) ->
         tx.execute(sa.update(cohorts).where(cohorts.c.id == cohort).values(closed_at=now))
 
 
-def _spared(tx: Transaction, vault: Vault, destruction: Destruction, among: Mapping[int, int]) -> dict[int, int]:
+def _spared(
+    tx: Transaction, vault: Vault, destruction: Destruction, among: Mapping[int, int], end: datetime | None
+) -> dict[int, int]:
     """Slots of listed cohorts whose records may not be condemned now (or whose held copy may not go)."""
     spared: dict[int, int] = {}
     if destruction.kind == MOVE:
         return spared
     if destruction.hold_id is None:
-        test = predicate_at(tx, Cause(destruction.kind), vault.clock.now())
+        test = predicate_at(tx, Cause(destruction.kind), vault.clock.now(), ended=end is not None)
         pairs = not_eligible(tx, test, among.keys())
     else:
         ending = (destruction.hold_id, destruction.frozen_at)
@@ -129,11 +141,13 @@ def _condemn(
     listed: Mapping[int, int],
     excused: Mapping[int, int],
     staging: Staging,
+    end: datetime | None,
 ) -> bool:
     """Step 4, the point of no return. False: the world changed, stage again."""
     observe_time(vault)
     now = vault.clock.now()
     plan = staging.plan
+    lost = sum(bits.bit_count() for bits in plan.survivors.values()) - staging.report.survivors_opened
     withdrawn = {cohort: left for cohort, slots in frozen.items() if (left := slots & ~plan.condemned.get(cohort, 0))}
     unaccounted = sum((left & ~excused.get(cohort, 0)).bit_count() for cohort, left in withdrawn.items())
     with vault.catalogue.write() as tx:
@@ -145,7 +159,7 @@ def _condemn(
             for cohort, revision in revisions_of(tx).items()
             if cohort in listed and revision != plan.revisions[cohort]
         }
-        if changed and not _same_verdicts(tx, vault, destruction, changed, plan):
+        if changed and not _same_verdicts(tx, vault, destruction, changed, plan, end):
             tx.rollback()
             return False
         if not keys.switch(tx, destruction.tree, base=staging.base_version, to=staging.version, dropped=plan.dropped):
@@ -172,8 +186,12 @@ def _condemn(
                 "pages_dropped": len(plan.dropped),
                 "mirror_bytes": staging.mirror_bytes,
                 **({"not_executed": unaccounted} if unaccounted and destruction.tree is Tree.ACTIVE else {}),
+                **({"ended_by_custodian_at": end.isoformat(), "survivors_lost": lost} if end is not None else {}),
             },
         )
+        if end is not None and lost:
+            # They were to live, and had no copy when the master ended. An incident, and no destruction.
+            note(tx, now, "survivors without a key", destruction.id, {"count": lost})
         if unaccounted and destruction.tree is Tree.ACTIVE:
             # Approved, not withdrawn, and not destroyed: their keys are missing. An alarm, not a success.
             note(tx, now, "approved and not executed", destruction.id, {"count": unaccounted})
@@ -191,10 +209,16 @@ def _require_no_held_copies(tx: Transaction, plan: Plan) -> None:
 
 
 def _same_verdicts(
-    tx: Transaction, vault: Vault, destruction: Destruction, changed: Mapping[int, int], plan: Plan
+    tx: Transaction,
+    vault: Vault,
+    destruction: Destruction,
+    changed: Mapping[int, int],
+    plan: Plan,
+    end: datetime | None,
 ) -> bool:
     """Ask the predicate again, for every record of the cohorts in which something happened since the plan."""
-    again = plan_tree(tx, destruction.tree, changed, _spared(tx, vault, destruction, changed))
+    spared = _spared(tx, vault, destruction, changed, end)
+    again = plan_tree(tx, destruction.tree, changed, spared, every=end is not None)
     return all(
         again.condemned.get(cohort) == plan.condemned.get(cohort)
         and again.survivors.get(cohort) == plan.survivors.get(cohort)

@@ -28,6 +28,7 @@ from .catalogue import Transaction, keys
 from .catalogue.destructions import Destruction, load, unfinished, update
 from .condemning import Progress, condemn_list
 from .context import Vault, note
+from .ended import ended_at, has_ended
 from .errors import (
     BusyError,
     DestructionRefusedError,
@@ -42,6 +43,7 @@ from .frozen_lists import MOVE
 from .ids import DestructionId
 from .keyring import custodian_of
 from .ledger import publish, require_published
+from .retention import Cause
 from .servings import require_every_record
 
 __all__ = ["Recovered", "carry_out", "recover_destructions", "require_newest", "require_newest_keys"]
@@ -81,7 +83,8 @@ def _carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress) 
     with vault.catalogue.read() as tx:
         destruction = load(tx, destruction_id)
     if destruction.condemned_at is None and destruction.abandoned_at is None:
-        if not destruction.listed and destruction.kind != MOVE:
+        ended = _require_open_tree(vault, destruction)
+        if not destruction.listed and destruction.kind != MOVE and not ended:
             try:
                 _record_empty(vault, destruction)
             except OrderRefusedError:
@@ -103,6 +106,23 @@ def _carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress) 
     return _finish(vault, destruction_id, progress)
 
 
+def _require_open_tree(vault: Vault, destruction: Destruction) -> bool:
+    """Whether the custodian has ended the active tree's master at the deadline; then only the sunset is carried out.
+
+    Raises:
+        DestructionRefusedError: so it is, and this is something else.
+    """
+    ended = has_ended(vault)
+    if ended and destruction.kind != Cause.SUNSET:
+        _abandon(vault, destruction.id)
+        message = (
+            "The master key of the active tree ended with the deadline of the sunset, as was ordered. First the "
+            "sunset is carried out: `shredvault sweep`."
+        )
+        raise DestructionRefusedError(message)
+    return ended
+
+
 def _require_not_undone(vault: Vault, destruction: Destruction, refusal: RuleBrokenError) -> None:
     """Somebody may have undone this destruction as it ran, when its lock was lost with a connection.
 
@@ -116,7 +136,7 @@ def _require_not_undone(vault: Vault, destruction: Destruction, refusal: RuleBro
     if undone.new_master is not None:
         with vault.catalogue.read() as tx:
             custodian = vault.custody.at(keys.custodian_address(tx, undone.new_master))
-            current = [_standing(vault, tx, keys.current_root(tx, tree)) for tree in Tree]
+            current = _open_roots(vault, tx)
         discard_unused_master(custodian, vault.vault_id, undone.new_master, current)
     message = "Somebody else has undone this destruction while it ran; nothing was destroyed. Start it again."
     raise DestructionRefusedError(message) from refusal
@@ -185,6 +205,11 @@ def _standing(vault: Vault, tx: Transaction, root: SealedRoot) -> Standing:
     return Standing(custodian_of(vault, tx, root), root)
 
 
+def _open_roots(vault: Vault, tx: Transaction) -> list[Standing]:
+    """The current roots, but for one whose master has ended at the deadline, as its custodian was told (S7)."""
+    return [_standing(vault, tx, keys.current_root(tx, tree)) for tree in Tree if ended_at(vault, tx, tree) is None]
+
+
 def _record(vault: Vault, destruction: Destruction, evidence: Evidence, assurance: dict[str, object]) -> Destruction:
     now = vault.clock.now()
     with vault.catalogue.write() as tx:
@@ -248,7 +273,7 @@ def require_newest_keys(vault: Vault) -> None:
     require_published(vault)
     with vault.catalogue.read() as tx:
         given_out = keys.next_versions(tx)
-        standing = [_standing(vault, tx, keys.current_root(tx, tree)) for tree in Tree]
+        standing = _open_roots(vault, tx)
     for tree, version in given_out.items():
         # Versions are given out before anything of them is written.
         last = mirror.pack_name(tree, version - 1)
@@ -275,7 +300,7 @@ def _discard_orphans(vault: Vault) -> int:
     with vault.catalogue.write() as tx:
         # Whoever lost the lock and works on, unknowingly, can build nothing on them from here on.
         orphans = keys.give_up_orphans(tx, vault.clock.now())
-        current = [_standing(vault, tx, keys.current_root(tx, tree)) for tree in Tree]
+        current = _open_roots(vault, tx)
     for name, address in orphans:
         discard_unused_master(vault.custody.at(address), vault.vault_id, name, current)
         with vault.catalogue.write() as tx:

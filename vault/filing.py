@@ -36,6 +36,7 @@ from .no_retain import due_of
 from .policy import Policy
 from .receipts import code_of
 from .sheets import Sheet, body_tag
+from .sunset.ending import NOTHING_OPENED
 from .timekeeping import note_filing
 
 __all__ = ["Completed", "Opened", "complete_record", "open_record", "own_record"]
@@ -95,8 +96,13 @@ def open_record(
             now = vault.clock.now()
             due = due_of(tx, policy, now)
             cohort = _open_cohort(tx, due)
+            key_ends = keys.planned_end(tx, keys.current_root(tx, Tree.ACTIVE).master)
         if known is not None:
             return _repeated(vault, RecordId(known), digest)
+        if key_ends is not None and now >= key_ends - NOTHING_OPENED:
+            # S7: a hold might cover the record, and the copy of its key come too late.
+            message = "No record is opened from shortly before the deadline until the sunset is carried out; try then."
+            raise BusyError(message)
         if cohort is None:
             _new_cohort(vault, due)
         with vault.uses.walk():

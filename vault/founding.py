@@ -19,6 +19,7 @@ from .ledger import publish
 from .orders.adopting import insert_policy
 from .orders.signatures import POLICIES, approve
 from .policy import Policy
+from .sunset.schedule import end_of
 from .timekeeping import found_marks
 
 __all__ = ["Founding", "found_catalogue"]
@@ -89,7 +90,11 @@ def found_catalogue(vault: Vault, custodian: Custodian, founding: Founding) -> b
             return False
     first = founding.first_policy()
     approvals = approve(first.encode(), founding.approvals, POLICIES, first, now) if founding.approvals else ()
-    staged = [found_tree(bucket, custodian, vault_id, tree) for tree in Tree]
+    # S7: nobody can have decided anything yet, so at the deadline everything goes.
+    deadline = end_of(first.sunset.deadline, first.zone) if first.sunset is not None else None
+    to_end = custodian.ends_masters and deadline is not None and now < deadline
+    ends = {Tree.ACTIVE: deadline if to_end else None, Tree.HELD: None}
+    staged = [found_tree(bucket, custodian, vault_id, tree, ends[tree]) for tree in Tree]
     with catalogue.write() as tx:
         tx.execute(sa.insert(vaults).values(only=1, vault_id=vault_id, founded_at=now, published_digest=bytes(32)))
         found_marks(tx, now)
@@ -97,7 +102,7 @@ def found_catalogue(vault: Vault, custodian: Custodian, founding: Founding) -> b
         for tree in staged:
             root = tree.root
             tx.execute(sa.insert(trees).values(tree=root.tree, version=1, next_version=2))
-            keys.plan_master(tx, root.master, root.tree, root.epoch, custodian.uri, now)
+            keys.plan_master(tx, root.master, root.tree, root.epoch, custodian.uri, now, ends[root.tree])
             keys.save_staged(tx, root, ())
         facts = {
             "custodian": custodian.uri,

@@ -17,11 +17,12 @@ from .catalogue import Transaction
 from .catalogue.destructions import insert_destruction, unfinished
 from .clock import civil_date
 from .context import Vault, current_policy, note
+from .ended import ended_at, has_ended
 from .errors import DestructionRefusedError, OrderRefusedError
 from .ids import DestructionId, HoldId, OrderId, new_id
 from .orders.accepting import load_order, require_order, verify_again
 from .orders.actions import Action
-from .orders.adopting import approvals_of, verify_standing
+from .orders.adopting import approvals_of, policy_of, verify_standing
 from .orders.lists import require_list, root_of
 from .retention import CONDEMNABLE, Cause, Predicate, Verdict, count_verdicts, judge, judge_named
 from .staging import revisions_of
@@ -57,13 +58,16 @@ class Forecast:
     would_live: dict[str, int]
 
 
-def predicate_at(tx: Transaction, cause: Cause, now: datetime) -> Predicate:
-    """The predicate with its inputs at an instant: the day in the program's time zone, the policy's limits."""
+def predicate_at(tx: Transaction, cause: Cause, now: datetime, *, ended: bool = False) -> Predicate:
+    """The predicate with its inputs at an instant: the day in the program's time zone, the policy's limits.
+
+    `ended` says that the active tree's master was ended at the deadline (`vault.ended`).
+    """
     policy = current_policy(tx)
     given_up = now - timedelta(hours=policy.abandon_after_hours)
     # S4: only what has latched, as this transaction sees it.
-    sunken = latched_sunsets(tx, now) if cause is Cause.SUNSET else ()
-    return Predicate(cause, civil_date(now, policy.zone), given_up, sunken)
+    sunken = latched_sunsets(tx, now) if cause in (Cause.SUNSET, Cause.SWEEP) else ()
+    return Predicate(cause, civil_date(now, policy.zone), given_up, sunken, ended)
 
 
 def forecast(vault: Vault, cause: Cause) -> Forecast:
@@ -114,22 +118,36 @@ def freeze_sunset(vault: Vault) -> DestructionId:
     """
     verify_standing(vault)
     with vault.catalogue.read() as tx:
-        authority = authority_of(tx)
-    if authority is None:
-        message = "No sunset has latched; nothing was destroyed."
-        raise DestructionRefusedError(message)
-    return _freeze_judged(vault, Cause.SUNSET, authority)
+        found = authority_of(tx, vault.clock.now())
+        if found is None:
+            message = "No sunset has latched that destroys anything; nothing was destroyed."
+            if ended_at(vault, tx, Tree.ACTIVE) is not None:
+                message += (
+                    " But the master key of the active tree has ended with the deadline, against what was decided: "
+                    "what no hold protects is lost, an incident. `shredvault rebuild --leave-lost` goes on without it."
+                )
+            raise DestructionRefusedError(message)
+        text, decision = found.text, load_order(tx, found.order_id) if found.order_id else None
+        under = policy_of(tx, decision.policy_version) if decision else None
+    if decision is not None and under is not None:
+        # Whoever can write in the catalogue cannot sign.
+        verify_again(decision, under)
+        text = f"{text}, approved by {', '.join(one.person for one in decision.approvals)}"
+    order_id = decision.id if decision is not None else None
+    return _freeze_judged(vault, Cause.SUNSET, text, order_id=order_id, ended=has_ended(vault))
 
 
-def _freeze_judged(vault: Vault, cause: Cause, authority: str) -> DestructionId:
+def _freeze_judged(
+    vault: Vault, cause: Cause, authority: str, *, order_id: OrderId | None = None, ended: bool = False
+) -> DestructionId:
     """Freeze whatever the predicate lets die now."""
     now = vault.clock.now()
     with vault.catalogue.read() as tx:
-        judged = judge(tx, predicate_at(tx, cause, now))
+        judged = judge(tx, predicate_at(tx, cause, now, ended=ended))
         revisions = revisions_of(tx)
     listed = [(record_id, cohort, slot) for record_id, cohort, slot, verdict in judged if verdict in CONDEMNABLE]
     not_listed = Counter(verdict for *_, verdict in judged if verdict not in CONDEMNABLE and verdict != Verdict.GONE)
-    return _freeze(vault, cause, Tree.ACTIVE, authority, listed, revisions, not_listed, now)
+    return _freeze(vault, cause, Tree.ACTIVE, authority, listed, revisions, not_listed, now, order_id=order_id)
 
 
 def freeze_ordered(vault: Vault, order_id: str) -> DestructionId:

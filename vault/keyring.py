@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -215,8 +216,12 @@ def _stage(
     return base.version, staged, carried
 
 
-def found_tree(bucket: Bucket, custodian: Custodian, vault_id: bytes, tree: Tree) -> StagedTree:
+def found_tree(
+    bucket: Bucket, custodian: Custodian, vault_id: bytes, tree: Tree, ends_at: datetime | None = None
+) -> StagedTree:
     """Make the first version of a tree, or take what a founding that was cut off left.
+
+    `ends_at` is when its master is to end by itself, where the custodian can do that (S7).
 
     Raises:
         HomeError: the bucket holds another vault's keys, or more than a founding leaves.
@@ -226,7 +231,7 @@ def found_tree(bucket: Bucket, custodian: Custodian, vault_id: bytes, tree: Tree
         raise HomeError(message)
     master = f"{tree}-{vault_id.hex()}"
     with suppress(MasterExistsError):
-        custodian.create(master)
+        custodian.create(master, ends_at)
     first = found(vault_id, tree, version=1, master=master, custodian=custodian)
     try:
         mirror.write(bucket, vault_id, first, {})

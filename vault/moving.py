@@ -1,4 +1,6 @@
-"""Other masters for the same keys: to another custodian, or to a fresh master before the present one runs out.
+"""Other masters for the same keys: to another custodian, or where the present one ends too soon or too late.
+
+It may run out soon, or outlast the deadline at which everything goes, or end there though something else was decided.
 
 A move is a destruction in which no record dies: a new epoch of each tree under a new master, and the old master
 destroyed. It goes through the one function, step by step, like every other.
@@ -17,8 +19,10 @@ from .catalogue.destructions import Destruction
 from .condemning import Progress
 from .context import Vault
 from .destruction import carry_out
+from .ended import ended_at
 from .frozen_lists import freeze_move
 from .keyring import custodian_of
+from .sunset.ending import end_for_active_master
 
 __all__ = ["RENEW_BEFORE", "StandingMaster", "masters_in_use", "move_masters", "renew_masters"]
 
@@ -49,7 +53,8 @@ def masters_in_use(vault: Vault) -> list[StandingMaster]:
         with vault.catalogue.read() as tx:
             root = keys.current_root(tx, tree)
             custodian = custodian_of(vault, tx, root)
-        end = custodian.expires_at(root.master)
+            over = ended_at(vault, tx, tree)
+        end = over or custodian.expires_at(root.master)
         found.append(StandingMaster(tree, root.master, root.epoch, custodian.uri, custodian.assurance.kind, end))
     return found
 
@@ -71,17 +76,33 @@ def move_masters(
 
 
 def renew_masters(vault: Vault, authority: str, progress: Progress = lambda _: None) -> list[Destruction]:
-    """Replace the masters that their custodians will destroy within `RENEW_BEFORE`, each at its custodian.
+    """Replace the masters that their custodians will destroy too soon or too late, each at its custodian.
+
+    Too soon is within `RENEW_BEFORE`, or at a deadline that is not to end it any more; too late is after the deadline
+    that is to end it (S7). A master that has ended at its deadline is left to the sunset's destruction.
 
     Raises:
         CustodianError, DestructionRefusedError, BusyError, ObjectStoreError, CatalogueError: see `carry_out`.
     """
-    limit = vault.clock.now() + RENEW_BEFORE
     done: list[Destruction] = []
     for one in masters_in_use(vault):
-        if one.expires_at is not None and one.expires_at < limit:
+        if one.expires_at is not None and _ends_wrongly(vault, one, one.expires_at):
             done += _replace(vault, [one.tree], one.custodian, authority, progress)
     return done
+
+
+def _ends_wrongly(vault: Vault, one: StandingMaster, expires_at: datetime) -> bool:
+    now = vault.clock.now()
+    with vault.catalogue.read() as tx:
+        told = keys.planned_end(tx, one.master)
+        wanted = end_for_active_master(tx, now) if one.tree is Tree.ACTIVE else None
+        if ended_at(vault, tx, one.tree) is not None:
+            return False
+    if wanted is not None and expires_at > wanted:
+        return True
+    if told is not None and expires_at >= told and told != wanted:
+        return True
+    return expires_at < now + RENEW_BEFORE and expires_at != wanted
 
 
 def _replace(vault: Vault, trees: list[Tree], address: str, authority: str, progress: Progress) -> list[Destruction]:

@@ -1,7 +1,9 @@
 """No-retain (P3): documents live until the application is decided, and thirty days at the most.
 
-It is a mode of the policy, and begins by itself once a sunset has latched DESTROY: what is filed after the end of a
-program is not kept for years again. `vault.deciding` tells that an application was decided.
+It is a mode of the policy. It begins by itself with a recorded decision DESTROY about a sunset, for what is filed from
+then on, however everything is held; a decision that replaces it before the cut-off takes it back. And it stays once a
+sunset has latched DESTROY: what is filed after the end of a program is not kept for years again. `vault.deciding` tells
+that an application was decided.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from .catalogue import Transaction
 from .catalogue.law import sunsets
 from .clock import civil_date
 from .policy import Mode, Policy, due_on
+from .sunset.latched import standing_outcome
 from .sunset.schedule import DESTROY
 
 __all__ = ["due_of", "keeps_nothing"]
@@ -24,8 +27,16 @@ DAYS_IN_ALL: Final = 30
 
 def keeps_nothing(tx: Transaction, policy: Policy) -> bool:
     """Whether documents only live until the application is decided."""
-    ended = sa.select(sunsets.c.deadline).where(sunsets.c.outcome == DESTROY).limit(1)
-    return policy.mode is Mode.NO_RETAIN or tx.execute(ended).first() is not None
+    if policy.mode is Mode.NO_RETAIN:
+        return True
+    if policy.sunset is not None and not policy.sunset.filed:
+        standing = standing_outcome(tx, policy, policy.sunset)
+        if standing.name == DESTROY and standing.order_id is not None:
+            # S2: somebody has decided it. The default alone, of a deadline that is ahead, changes nothing yet.
+            return True
+    ended = sa.select(sunsets.c.covers).where(sunsets.c.outcome == DESTROY)
+    # A sunset of some filing periods is not the end of the program.
+    return any(not covers for covers in tx.execute(ended).scalars())
 
 
 def due_of(tx: Transaction, policy: Policy, completed_at: datetime) -> date:

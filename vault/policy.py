@@ -28,6 +28,8 @@ MONTHS_LIMIT: Final = 120
 HOURS_LIMIT: Final = 30 * 24
 TAIL_DAYS_LIMIT: Final = 3650
 PROGRAM_CHARACTERS_MAX: Final = 100
+PERIODS_MAX: Final = 100
+"""Filing periods in the scope of a sunset."""
 _X25519_BYTES: Final = 32
 
 
@@ -55,6 +57,13 @@ class Sunset:
     deadline: date
     default: str
     scope: Mapping[str, Any]
+    """`{"program": true}`, or `{"filed": [[date, date], …]}`: what was completed in these periods, both included."""
+
+    @property
+    def filed(self) -> tuple[tuple[date, date], ...]:
+        """The filing periods that it covers; none: the whole program."""
+        periods = self.scope.get("filed", ())
+        return tuple((date.fromisoformat(first), date.fromisoformat(last)) for first, last in periods)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +260,17 @@ def _check_sunset(sunset: Sunset | None) -> None:
         raise PolicyError(message)
     if sunset.default != "DESTROY":
         message = "The default of a sunset is DESTROY."
+        raise PolicyError(message)
+    try:
+        periods = sunset.filed
+        known = dict(sunset.scope) == {"program": True} or (set(sunset.scope) == {"filed"} and periods)
+    except (AttributeError, TypeError, ValueError):
+        periods, known = (), False
+    if not known or len(periods) > PERIODS_MAX or any(first > last for first, last in periods):
+        message = (
+            'The scope of a sunset is {"program": true}, or {"filed": [[from, to]]} with 1 to '
+            f"{PERIODS_MAX} filing periods as pairs of dates."
+        )
         raise PolicyError(message)
 
 

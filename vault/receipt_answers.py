@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -26,6 +26,7 @@ from .list_proofs import ListTrees
 from .log.showing import entry_number, prove_published
 from .overdue import last_day
 from .receipts import no_such_receipt, record_of
+from .sunset.latched import kept_until
 
 __all__ = ["Destroyed", "Kept", "ReceiptAnswer", "Receipts", "Underway", "receipt_facts"]
 
@@ -82,13 +83,14 @@ class Receipts:
         """
         # (1) Without the catalogue.
         record_id = record_of(code)
+        now = self._vault.clock.now()
         with self._vault.catalogue.read() as tx:
             row = record_state(tx, record_id)
             if row is None:
                 raise no_such_receipt()
             # (2) Held or not.
             if row.destruction_id is None:
-                return Underway("receiving") if row.completed_at is None else _kept(tx, row.due_on)
+                return Underway("receiving") if row.completed_at is None else _kept(tx, row, now)
             destruction = load(tx, row.destruction_id)
             if destruction.completed_at is None:
                 return Underway("destroying")
@@ -112,6 +114,9 @@ def receipt_facts(answer: ReceiptAnswer) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, date) else value for name, value in asdict(answer).items()}
 
 
-def _kept(tx: Transaction, due: date) -> Kept:
-    """By the rules that make a record overdue."""
-    return Kept("kept", last_day(due, current_policy(tx).gone_by))
+def _kept(tx: Transaction, row: sa.Row[Any], now: datetime) -> Kept:
+    """By the rules that make a record overdue; and later where a sunset's decision, which is public, keeps it on."""
+    policy = current_policy(tx)
+    kept = kept_until(tx, row.id, now)
+    due = row.due_on if kept is None else max(row.due_on, civil_date(kept, policy.zone))
+    return Kept("kept", last_day(due, policy.gone_by))

@@ -63,17 +63,28 @@ CONDEMNABLE: Final = (Verdict.DUE, Verdict.ORDERED, Verdict.GIVEN_UP)
 
 @dataclass(frozen=True, slots=True)
 class Sunken:
-    """A sunset whose deadline is over (S4): which records it destroys."""
+    """A sunset whose deadline is over (S4): which records it destroys, and which it keeps."""
 
     ends_at: datetime
     """What was opened before is meant."""
+    covers: tuple[tuple[datetime, datetime], ...]
+    """What was completed in one of these periods [from, to) is meant (S1); none: the whole program."""
     kept: tuple[tuple[datetime, datetime], ...]
-    """What was completed in one of these periods [from, to) is kept; filing periods, never anything personal (S2)."""
+    """What was completed in one of these is kept; filing periods, never anything personal (S2)."""
+    keeps_on: bool = False
+    """Whether the day until which it was to be kept is ahead; afterwards ordinary retention says when it goes."""
 
     def matches(self) -> sa.ColumnElement[bool]:
         """Whether a row of `records` is to go."""
-        keeping = [(records.c.completed_at >= begin) & (records.c.completed_at < end) for begin, end in self.kept]
-        return (records.c.opened_at < self.ends_at) & ~sa.func.coalesce(sa.or_(sa.false(), *keeping), sa.false())
+        return self._is_meant() & ~_filed_in(self.kept)
+
+    def preserves(self) -> sa.ColumnElement[bool]:
+        """Whether a row of `records` is kept by decision, also past its due date (P2)."""
+        return self._is_meant() & _filed_in(self.kept) if self.keeps_on else sa.false()
+
+    def _is_meant(self) -> sa.ColumnElement[bool]:
+        before = records.c.opened_at < self.ends_at
+        return before & _filed_in(self.covers) if self.covers else before
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,10 @@ class Predicate:
     given_up_before: datetime
     """Records opened earlier than this and never completed are given up."""
     sunken: tuple[Sunken, ...] = ()
-    """For a sunset: those whose deadline is over."""
+    """Sunsets whose deadline is over."""
+    ended: bool = False
+    """For a sunset: the custodian has ended the master at the deadline, and records that receive their documents have
+    lost their keys with the others (S7)."""
 
     def verdict(self) -> sa.ColumnElement[str]:
         """The verdict on a row of `records` joined with `cohorts`."""
@@ -94,12 +108,16 @@ class Predicate:
         due = records.c.due_on <= self.today if sweep else sa.true()
         if self.cause is Cause.SUNSET:
             due = sa.or_(sa.false(), *(one.matches() for one in self.sunken))
+        if sweep or self.cause is Cause.SUNSET:
+            # P2, S2: neither age nor another deadline takes what two people ordered to be kept until a date.
+            due &= ~sa.or_(sa.false(), *(one.preserves() for one in self.sunken))
         given_up = records.c.completed_at.is_(None) & (records.c.opened_at < self.given_up_before)
         return sa.case(
             (~_is_alive(), Verdict.GONE.value),
             (is_held(openly=True), Verdict.HELD.value),
             (is_held(), Verdict.NOT_ELIGIBLE.value),
             (given_up, Verdict.GIVEN_UP.value),
+            *([(records.c.completed_at.is_(None) & due, Verdict.ORDERED.value)] if self.ended else []),
             (records.c.completed_at.is_(None), Verdict.RECEIVING.value),
             (due, Verdict.DUE.value if sweep else Verdict.ORDERED.value),
             else_=Verdict.NOT_ELIGIBLE.value,
@@ -118,6 +136,12 @@ class Predicate:
             records.c.completed_at.is_(None) & ~records.c.reclaimed & (records.c.opened_at < self.given_up_before)
         )
         return (records.c.due_on <= self.today) | given_up
+
+
+def _filed_in(periods: tuple[tuple[datetime, datetime], ...]) -> sa.ColumnElement[bool]:
+    completed = records.c.completed_at
+    inside = [(completed >= begin) & (completed < end) for begin, end in periods]
+    return sa.func.coalesce(sa.or_(sa.false(), *inside), sa.false())
 
 
 def _is_alive() -> sa.ColumnElement[bool]:

@@ -28,7 +28,8 @@ from .catalogue import Catalogue, Transaction
 from .catalogue.schema import cohorts, documents, journal, nodes, record_states, records
 from .clock import Clock
 from .context import Vault, note
-from .errors import DestructionRefusedError
+from .ended import has_ended
+from .errors import BusyError, DestructionRefusedError
 from .keyring import record_key
 from .ledger import publish
 from .manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, Manifest
@@ -191,7 +192,14 @@ def _is_cut_off(tx: Transaction, manifest: Manifest) -> bool:
 
 
 def _complete(vault: Vault, manifest: Manifest, tag: bytes) -> bool:
-    with record_key(vault, manifest.cohort, manifest.slot) as key:
+    try:
+        fetched = record_key(vault, manifest.cohort, manifest.slot)
+    except BusyError:
+        if not has_ended(vault):
+            raise
+        # S7: its key ended with the deadline; the sunset destroys the record.
+        return False
+    with fetched as key:
         if not manifest.is_tagged_by(key, vault.vault_id, tag):
             return False
     with vault.catalogue.write() as tx:

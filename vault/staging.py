@@ -82,8 +82,12 @@ def revisions_of(tx: Transaction) -> dict[int, int]:
     return {row.id: row.revision for row in tx.execute(sa.select(cohorts.c.id, cohorts.c.revision))}
 
 
-def plan_tree(tx: Transaction, tree: Tree, listed: Mapping[int, int], spared: Mapping[int, int]) -> Plan:
+def plan_tree(
+    tx: Transaction, tree: Tree, listed: Mapping[int, int], spared: Mapping[int, int], *, every: bool = False
+) -> Plan:
     """Work out who keeps a key, from the frozen list and those who may not be condemned now.
+
+    With `every`, listed cohorts of which nobody dies are in the plan too: they cannot be carried over as they are.
 
     Survivors are whatever is not on the list: a slot given out, with a live key, and not condemned. Slots
     never given out are no survivors; cohorts on a list are closed before, so no slot is given out meanwhile.
@@ -97,7 +101,7 @@ def plan_tree(tx: Transaction, tree: Tree, listed: Mapping[int, int], spared: Ma
     survivors: dict[int, int] = {}
     for cohort, slots in listed.items():
         doomed = slots & ~spared.get(cohort, 0) & live.get(cohort, 0)
-        if doomed:
+        if doomed or (every and cohort in live):
             condemned[cohort] = doomed
             survivors[cohort] = live[cohort] & given_out[cohort] & ~doomed & ~_INDEX_BIT
     return Plan(condemned, survivors, revisions_of(tx))

@@ -83,7 +83,10 @@ def move(*, uri: Address, home: HomeOption = None, as_json: JsonOption = False) 
 @custodian_app.command()
 @described
 def renew(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Replace master keys that their custodian would soon destroy by itself. The nightly sweep does it too."""
+    """Replace master keys that their custodian would destroy by itself too soon, or only after a sunset's deadline.
+
+    The nightly sweep does it too.
+    """
     where = Home.at(load_settings(home=home).home_folder)
     with open_vault(where.path, ask=somebody()) as vault, Node(vault):
         open_custodians(vault)
@@ -93,7 +96,7 @@ def renew(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
             write_destruction_record(where.destructions, one)
         reclaim(vault)
         done = [find_destruction(vault, one.id) for one in done]
-    _answer(where, done, "No master key ends soon.", as_json=as_json)
+    _answer(where, done, "No master key ends too soon or too late.", as_json=as_json)
 
 
 def _answer(where: Home, done: list[Destruction], nothing: str, *, as_json: bool) -> None:

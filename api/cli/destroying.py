@@ -16,6 +16,7 @@ from vault.catalogue.destructions import Destruction
 from vault.certificates import issue_missing
 from vault.context import Vault, current_policy
 from vault.destruction import carry_out
+from vault.ended import has_ended
 from vault.errors import NotFoundError
 from vault.fences import Node
 from vault.frozen_lists import Forecast, forecast, forecast_ordered, freeze_ordered, freeze_sunset, freeze_sweep
@@ -90,6 +91,10 @@ def sweep(
         open_custodians(vault)
         for sentence in tick(vault):
             note(sentence)
+        if has_ended(vault):
+            # S7: until what the custodian ended at the deadline is recorded, nothing else can be done.
+            note("The master key of the active tree ended with the deadline; the sunset is carried out first.")
+            _destroy(vault, where, Cause.SUNSET, freeze_sunset(vault), no_reclaim, as_json)
         _follow_holds(vault, where)
         with vault.catalogue.read() as tx:
             version = current_policy(tx).version
@@ -101,7 +106,7 @@ def sweep(
             renewed = renew_masters(vault, f"standing policy version {version}")
         for one in renewed:
             write_destruction_record(where.destructions, one)
-            note(f"The master key of the {one.tree} tree was about to end; it was replaced.")
+            note(f"The master key of the {one.tree} tree was to end too soon or too late; it was replaced.")
 
 
 OrderId = Annotated[

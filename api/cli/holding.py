@@ -20,7 +20,9 @@ from vault.holds import (
     Placed,
     Scope,
     Terms,
+    acknowledge_late,
     answer_for,
+    attention,
     extend_hold,
     list_holds,
     place_hold,
@@ -198,6 +200,25 @@ def answer(
 
 @hold_app.command()
 @described
+def acknowledge(
+    *,
+    entry: Annotated[int, typer.Argument(metavar="NUMBER", help="The ledger's entry, from `status`.")],
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who has told counsel, or is counsel.")],
+    home: HomeOption = None,
+) -> None:
+    """Write down that counsel knows of a hold that came after records were condemned. Its alarm ends with that.
+
+    \b
+    Example:
+      shredvault hold acknowledge 4711 --by "Carl Iverson, counsel"
+    """  # noqa: D301
+    with open_vault(load_settings(home=home).home_folder) as vault:
+        acknowledge_late(vault, entry, by)
+    say("It is written down.")
+
+
+@hold_app.command()
+@described
 def release(
     *,
     hold_id: HoldIdArgument,
@@ -246,6 +267,10 @@ def list_all(
     """List the holds in force, oldest first. Sealed holds are listed for whoever has counsel's key."""
     with open_vault(load_settings(home=home).home_folder) as vault:
         lines = _lines(vault, key, everything=everything)
+        # What is to be said of sealed holds is said to counsel alone (H11).
+        said = [] if key is None else attention(vault, for_counsel=True)
+    for sentence in said:
+        note(sentence)
     if as_json:
         print_json(lines)
     elif lines:

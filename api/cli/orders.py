@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
+from vault.alarms import alarms_of, spoken_alarms
 from vault.canonical import DOCUMENT_LIMIT_BYTES, decode
 from vault.context import Vault
 from vault.home import open_vault
@@ -227,6 +228,10 @@ def submit(
     body = read_file(document)
     with open_vault(load_settings(home=home).home_folder) as vault:
         accepted = accept_order(vault, body, read_signatures(document, signatures))
+        # S7: what was decided may take away the end of a master key.
+        urgent = [] if alarms_of(vault).ends_wrongly is None else spoken_alarms(alarms_of(vault))
+    for sentence in urgent:
+        note(sentence)
     if as_json:
         print_json(_facts(accepted))
         return

@@ -13,7 +13,7 @@ from vault.context import current_policy
 from vault.errors import HomeError, NotApprovedError, PolicyError
 from vault.home import Home, open_vault
 from vault.orders import accept_order, adopt_policy, approvals_of, require_standing
-from vault.orders.actions import STANDING, spoken
+from vault.orders.actions import QUORUMS, STANDING, missing_places, spoken
 from vault.orders.drafting import draft_adoption
 from vault.orders.signatures import POLICIES
 from vault.policy import Policy
@@ -32,7 +32,7 @@ from .orders import (
     terms_of,
     write_document,
 )
-from .screen import facts, print_json, say
+from .screen import facts, note, print_json, say
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["policy_app"]
@@ -79,6 +79,7 @@ def draft_command(
     content["people"] = sorted(content["people"], key=lambda one: str(one.get("person")) if one else "")
     policy = Policy.decode(encode(content))
     _tell(policy)
+    _warn_of_empty_places(policy)
     write_document(out, policy.encode())
     say(f"Written to {out}, SHA-256 {policy.sha256}.")
     if policy.version == 1:
@@ -87,6 +88,13 @@ def draft_command(
         say(f"Then: shredvault init --policy {out} --approval SIGNATURE --approval SIGNATURE --approval SIGNATURE")
     else:
         say(f"Then: shredvault policy propose {out} --reason … --legal-basis …")
+
+
+def _warn_of_empty_places(policy: Policy) -> None:
+    """What nobody could sign: it is better known now than when time is SUSPECT and only an auditor can clear it."""
+    for action, places in QUORUMS.items() if policy.people else ():
+        if missing := missing_places(places, (person.name for person in policy.people), policy.people):
+            note(f"Warning: nobody could sign an order to {action}; it lacks {spoken(missing)}.")
 
 
 def _in_force(home: Path | None) -> Policy | None:

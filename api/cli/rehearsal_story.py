@@ -11,7 +11,7 @@ The story knows no place: the command plays it in a temporary folder, and the te
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
@@ -19,19 +19,19 @@ from zoneinfo import ZoneInfo
 from vault.alarms import Deadline, alarms_of
 from vault.certificates import Certificate, issue_certificate
 from vault.clock import SimulatedClock
-from vault.context import Vault, current_policy
+from vault.context import Vault
 from vault.destruction import carry_out
 from vault.errors import OrderRefusedError
 from vault.frozen_lists import forecast, freeze_sunset, freeze_sweep
 from vault.holds import Kind, Scope, Terms, extend_hold, list_holds, place_hold, release_hold, release_scope
 from vault.holds.review import HoldState
 from vault.ids import HoldId
-from vault.orders import Accepted, Action, accept_order, adopt_policy
+from vault.orders import Accepted, Action, accept_order
 from vault.orders.accepting import list_orders
 from vault.orders.drafting import Terms as OrderTerms
-from vault.orders.drafting import draft, draft_adoption
+from vault.orders.drafting import draft
 from vault.orders.signatures import ORDERS
-from vault.policy import Mode, Sunset
+from vault.policy import Sunset
 from vault.reclaim import reclaim
 from vault.retention import Cause
 from vault.sunset.latching import tick
@@ -162,16 +162,10 @@ class Story:
         self._turn(_at(date(2016, 12, 7)), "The court moves the return date earlier, to December 21.")
         extend_hold(self._vault, hold_id, "counsel", review_on=date(2016, 12, 21))
         self._say(
-            "The agency decides all the same: destroy. It is recorded, its effect waits. Nothing is retained now."
+            "The agency decides all the same: destroy. It is recorded, its effect waits. New records are not kept."
         )
         scope = {"deadline": SUNSET.deadline.isoformat()}
         decision = self._order(Action.DESTROY_AT_SUNSET, scope, COMMISSIONER, COUNSEL)
-        with self._vault.catalogue.read() as tx:
-            policy = current_policy(tx)
-        policy = replace(policy, version=policy.version + 1, mode=Mode.NO_RETAIN)
-        body = draft_adoption(self._vault, policy, _terms("Nothing is to be retained.")).encode()
-        adopted = accept_order(self._vault, body, self.place.people.sign(body, ORDERS))
-        adopt_policy(self._vault, adopted.id, policy.encode())
         self._nothing_dies()
         self._turn(_at(_UNDER_HOLD))
         due = self._file_some(self.records - self._filed)

@@ -32,7 +32,10 @@ def release_draft(
     reason: Reason,
     legal_basis: LegalBasis,
     stay: Annotated[
-        str | None, typer.Option(help="A stay that is on, or was lifted. [dim]Default: there is none.[/dim]")
+        str | None, typer.Option(help="A stay of the release that is on. [dim]Default: there is none.[/dim]")
+    ] = None,
+    stay_until: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Its last day; nothing is released before that is over.")
     ] = None,
     record: Annotated[
         list[str] | None,
@@ -67,9 +70,20 @@ def release_draft(
     """  # noqa: D301
     change = _change(record or [], scope or [], ends, tail_days, tail_reason)
     with open_vault(load_settings(home=home).home_folder) as vault:
-        named = release_scope(vault, hold_id, change, act, stay)
+        named = release_scope(vault, hold_id, change, act, _stay(stay, stay_until))
         order = draft(vault, Action.RELEASE, named, terms_of(reason, legal_basis, days, cooling_off))
         tell_draft(vault, order, out, as_json=as_json)
+
+
+def _stay(what: str | None, until: str | None) -> dict[str, str] | None:
+    """The stay as the order says it."""
+    if (what is None) != (until is None):
+        message = (
+            "A stay is named with its last day, --stay-until. While one without an end runs nothing can be released: "
+            "draft the order when it is known."
+        )
+        raise CommandError(ExitCode.USAGE, message)
+    return None if what is None or until is None else {"what": what, "until": until}
 
 
 def _change(

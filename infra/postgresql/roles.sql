@@ -48,7 +48,7 @@ GRANT INSERT (id, cohort_id, slot, policy_version, opened_at, opened_by, idempot
     sheet), UPDATE (completed_at, due_on) ON records TO shredvault_api;
 GRANT INSERT ON documents, reads, hold_records, hold_scopes TO shredvault_api;
 -- A hold is placed, widened and extended; no column by which one ends is among these.
-GRANT INSERT (id, kind, authority, docket, reason, sealed, ordered_at, served_at, effective_at, entered_at, review_on,
+GRANT INSERT (id, kind, authority, docket, reason, sealed, seal_tag, ordered_at, served_at, effective_at, entered_at, review_on,
     ends_on, tail_days, tail_reason, placer), UPDATE (review_on, ends_on) ON holds TO shredvault_api;
 -- Orders are handed in over HTTP too; they give authority only by their signatures.
 GRANT INSERT (id, action, body, approvals, policy_version, accepted_at, effective_at, expires_at) ON orders
@@ -61,7 +61,8 @@ GRANT SELECT (id, cohort_id, slot, policy_version, opened_at, completed_at, due_
 GRANT SELECT (id, cohort_id, slot, state, destruction_id, opened_at, completed_at, due_on, policy_version)
     ON record_states TO shredvault_destroyer;
 GRANT SELECT (id, record_id, object_name, stored_at), DELETE ON documents TO shredvault_destroyer;
-GRANT INSERT (name, tree, epoch, custodian, planned_at), UPDATE (destroyed_at, given_up_at) ON masters TO shredvault_destroyer;
+GRANT INSERT (name, tree, epoch, custodian, planned_at, ends_at), UPDATE (destroyed_at, given_up_at) ON masters
+    TO shredvault_destroyer;
 GRANT DELETE ON roots, sealed_pages TO shredvault_destroyer;
 GRANT UPDATE (closed_at, condemned_by) ON cohorts TO shredvault_destroyer;
 -- The rest of a record's columns is emptied when it is reclaimed, which the triggers allow of destroyed ones only.

@@ -102,8 +102,13 @@ class AwsKmsCustodian:
             ),
         )
 
-    def create(self, name: str) -> None:
-        """See `Custodian.create`."""
+    @property
+    def ends_masters(self) -> bool:
+        """See `Custodian.ends_masters`: at `ValidTo`."""
+        return True
+
+    def create(self, name: str, ends_at: datetime | None = None) -> None:
+        """See `Custodian.create`. KMS deletes the material at `ends_at`, or after `valid-days` if that is sooner."""
         alias = self._alias(name)
         if look(self._kms, alias) is not None:
             raise _exists(name)
@@ -119,7 +124,9 @@ class AwsKmsCustodian:
         key_id = str(made["KeyId"])
         try:
             # KMS's own clock: ours may be wrong, and a master must not end early for that.
-            self._furnish(name, key_id, made["CreationDate"] + timedelta(days=self._place.valid_days))
+            begins = made["CreationDate"]
+            valid_to = begins + timedelta(days=self._place.valid_days)
+            self._furnish(name, key_id, begins, min(valid_to, ends_at or valid_to))
         except CustodianError as failed:
             try:
                 self._bury(name, [key_id])
@@ -133,7 +140,10 @@ class AwsKmsCustodian:
                 raise _exists(name) from failed
             raise
 
-    def _furnish(self, name: str, key_id: str, valid_to: datetime) -> None:
+    def _furnish(self, name: str, key_id: str, begins: datetime, valid_to: datetime) -> None:
+        if valid_to <= begins:
+            message = f"By the clock of KMS the master {name} would have ended before it was made."
+            raise CustodianError(message)
         slow = f"KMS does not show the new key of the master {name} yet. The call may be repeated."
         settled(lambda: look(self._kms, key_id) is not None, self._sleep, slow)
         import_fresh_material(self._kms, key_id, valid_to)

@@ -42,8 +42,17 @@ class Custodian(Protocol):
     def assurance(self) -> Assurance:
         """What destruction here is worth."""
 
-    def create(self, name: str) -> None:
+    @property
+    def ends_masters(self) -> bool:
+        """Whether masters here are destroyed by the custodian itself at an end that they are given."""
+
+    def create(self, name: str, ends_at: datetime | None = None) -> None:
         """Make a fresh AES-256 master key. Durable when this returns.
+
+        Args:
+            name: of the master.
+            ends_at: no later than this the custodian is to destroy it by itself. Custodians whose masters never end by
+                themselves leave it out of account; `expires_at` says what became of it.
 
         Raises:
             MasterExistsError: the name is taken.

@@ -15,6 +15,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -85,7 +86,12 @@ class FileCustodian:
             ),
         )
 
-    def create(self, name: str) -> None:
+    @property
+    def ends_masters(self) -> bool:
+        """See `Custodian.ends_masters`: files stay."""
+        return False
+
+    def create(self, name: str, ends_at: datetime | None = None) -> None:  # noqa: ARG002  # masters here never end
         """See `Custodian.create`."""
         path = self._path(name)
         # Written under another name first: a crash leaves either no master or a whole one. A name of its own,

@@ -26,6 +26,7 @@ import binascii
 import hashlib
 import hmac
 from base64 import b64decode, b64encode
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -93,7 +94,12 @@ class OpenBaoCustodian:
             ),
         )
 
-    def create(self, name: str) -> None:
+    @property
+    def ends_masters(self) -> bool:
+        """See `Custodian.ends_masters`: keys stay in Transit."""
+        return False
+
+    def create(self, name: str, ends_at: datetime | None = None) -> None:  # noqa: ARG002  # masters here never end
         """See `Custodian.create`."""
         checked_name(name)
         stem = self._stem(name)

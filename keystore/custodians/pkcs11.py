@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final, Self, TypeVar
 
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
@@ -131,7 +132,12 @@ class Pkcs11Custodian:
             ),
         )
 
-    def create(self, name: str) -> None:
+    @property
+    def ends_masters(self) -> bool:
+        """See `Custodian.ends_masters`: keys stay on a token."""
+        return False
+
+    def create(self, name: str, ends_at: datetime | None = None) -> None:  # noqa: ARG002  # masters here never end
         """See `Custodian.create`."""
         checked_name(name)
 

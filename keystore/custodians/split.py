@@ -107,12 +107,20 @@ class SplitCustodian:
             ),
         )
 
-    def create(self, name: str) -> None:
-        """See `Custodian.create`. Completes a creation that was cut off between two members."""
+    @property
+    def ends_masters(self) -> bool:
+        """See `Custodian.ends_masters`: one member is enough."""
+        return any(member.ends_masters for member in self._members)
+
+    def create(self, name: str, ends_at: datetime | None = None) -> None:
+        """See `Custodian.create`. Completes a creation that was cut off between two members.
+
+        A member that ends its master by itself ends the whole.
+        """
         taken = False
         for member in self._members:
             try:
-                member.create(name)
+                member.create(name, ends_at)
                 taken = False
             except MasterExistsError:
                 taken = True

@@ -60,7 +60,7 @@ def staff(operator: Operator) -> None:
 def test_a_hold_on_the_program_protects_until_an_order_of_two_people_is_carried_out(operator: Operator) -> None:
     """H2, H3, H6: one command places it; its release takes an order; what is overdue is on the next list."""
     staff(operator)
-    operator.file(2)
+    gone = operator.file(2)[0]
     placed = operator.run("hold", "place", "--program", *CASE, "--json").data
     assert (placed["protects"], placed["answers"]) == (2, {})
     assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 0
@@ -69,6 +69,11 @@ def test_a_hold_on_the_program_protects_until_an_order_of_two_people_is_carried_
     shown = operator.run("hold", "show", placed["hold"])
     assert (shown.code, "the whole program" in shown.out, "review due" in shown.out) == (0, True, True)
 
+    draft = [*("order", "draft", "release", placed["hold"], "--act", "Stipulation", "--reason", "It is settled.")]
+    draft += ["--legal-basis", "stipulation", "--stay", "Stay of the Appellate Division"]
+    assert operator.run(*draft).code == 2
+    drafted = operator.run(*draft, "--stay-until", today(), "--json").data
+    assert drafted["scope"]["stay"] == {"what": "Stay of the Appellate Division", "until": today()}
     with open_vault(operator.home) as vault:
         order = release_order(vault, placed["hold"], {"do": "release", "tail_days": 0, "tail_reason": "settled"})
     release = operator.run("hold", "release", placed["hold"], "--order", order.id, "--json")
@@ -77,6 +82,14 @@ def test_a_hold_on_the_program_protects_until_an_order_of_two_people_is_carried_
     assert operator.run("hold", "list", "--json").data == []
     assert len(operator.run("hold", "list", "--all", "--json").data) == 1
     assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 2
+    # A hold that comes now is too late; that is said until somebody has answered that counsel knows.
+    assert operator.run("hold", "place", gone, *CASE).code == 3
+    said = operator.run("status").err
+    assert "came too late for 1 records" in said
+    number = said.partition("shredvault hold acknowledge ")[2].partition("`")[0]
+    for code in (0, 3):
+        assert operator.run("hold", "acknowledge", number, "--by", "Carl Iverson, counsel").code == code
+    assert "too late" not in operator.run("status").err
 
 
 def test_a_sealed_hold_is_in_no_list_but_for_whoever_has_counsels_key(operator: Operator) -> None:

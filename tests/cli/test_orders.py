@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tests.cli.operator import Operator
-from tests.people import APPROVERS, AUTHORITY, COUNSEL, HEAD, OFFICER, edited, key_of, people, signers
+from tests.people import APPROVERS, AUDITOR, AUTHORITY, COUNSEL, HEAD, OFFICER, edited, key_of, people, signers
 
 CASE = ("--kind", "court-order", "--authority", "Supreme Court", "--docket", "16-cv-1")
 WHY = ("--reason", "The program ends.", "--legal-basis", "Local law 35 of 2015")
@@ -80,13 +80,21 @@ def test_a_policy_is_drafted_proposed_and_adopted(stranger: Operator) -> None:
     assert stranger.run("init").code == 0
     stranger.file(1)
     changes, allowed, policy, order = (stranger.folder / name for name in ("with.json", "signers", "p.json", "o.json"))
-    changes.write_text(json.dumps({"people": [one.encode() for one in people()], "retention_months": 12}))
+    some = [one for one in people() if one.name != AUDITOR]
+    allowed.write_text(signers(one.name for one in some))
+    changes.write_text(json.dumps({"people": [one.encode() for one in some]}))
+    warned = stranger.run(
+        *("policy", "draft", "--out", f"{policy}.some", "--with", str(changes), "--allowed-signers", str(allowed))
+    )
+    assert (warned.code, warned.err.count("Warning:")) == (0, 1)
+    assert "nobody could sign an order to clear-time; it lacks auditor" in warned.err
     allowed.write_text(signers())
+    changes.write_text(json.dumps({"people": [one.encode() for one in people()], "retention_months": 12}))
     drafted = stranger.run(
         "policy", "draft", "--out", str(policy), "--with", str(changes), "--allowed-signers", str(allowed)
     )
     assert drafted.code == 0, drafted.err
-    assert "version 2" in drafted.out
+    assert ("version 2" in drafted.out, "Warning" in drafted.err) == (True, False)
     assert stranger.run("policy", "check", str(policy)).code == 0
     proposed = stranger.run("policy", "propose", str(policy), *WHY, "--out", str(order))
     assert f"Then: shredvault policy adopt {policy} {order} SIGNATURE..." in proposed.out

@@ -143,6 +143,33 @@ def test_the_end_is_counted_on_the_clock_of_kms(server: StrictKms, custodian: Aw
     assert timedelta(days=364) < custodian.expires_at("a") - datetime.now(UTC) - timedelta(days=3000)
 
 
+def test_a_master_ends_at_the_instant_that_it_is_given(server: StrictKms, custodian: AwsKmsCustodian) -> None:
+    """S7: KMS itself ends it; later than `valid-days` it never ends."""
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    custodian.create("a", soon)
+    assert custodian.expires_at("a") == soon
+    custodian.create("b", soon + timedelta(days=900))
+    assert custodian.expires_at("b") - datetime.now(UTC) <= timedelta(days=365)
+    server.later = 3600.0
+    assert (custodian.describe("a"), custodian.describe("b")) == (MasterState.ABSENT, MasterState.LIVE)
+    with pytest.raises(CustodianError, match="ended before it was made"):
+        custodian.create("c", soon)
+    assert custodian.names() == {"b"}
+
+
+def test_what_a_member_ends_by_itself_ends_the_whole(
+    server: StrictKms, custodian: AwsKmsCustodian, tmp_path: Path
+) -> None:
+    """S7."""
+    other = FileCustodian(tmp_path / "keys", away_from=tmp_path / "home")
+    split = SplitCustodian("split:both", [other, custodian])
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    split.create("a", soon)
+    assert split.expires_at("a") == soon
+    server.later = 3600.0
+    assert (split.describe("a"), other.describe("a")) == (MasterState.ABSENT, MasterState.LIVE)
+
+
 def test_a_master_past_its_end_is_gone(
     server: StrictKms, custodian: AwsKmsCustodian, wrapped: bytes, root_key: Key
 ) -> None:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -167,6 +167,15 @@ def test_when_a_master_ends_by_itself(custodian: Custodian) -> None:
     custodian.create("a")
     end = custodian.expires_at("a")
     assert end is None or (end.tzinfo is UTC and end > datetime.now(UTC))
+
+
+def test_a_master_never_outlasts_the_end_that_it_is_given(custodian: Custodian, root_key: Key) -> None:
+    """S7: where a custodian ends masters by itself it takes the end, to the second; else the master just stays."""
+    ends_at = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+    custodian.create("a", ends_at)
+    assert custodian.expires_at("a") in (None, ends_at)
+    assert (custodian.expires_at("a") == ends_at) is custodian.ends_masters is custodian.uri.startswith("awskms:")
+    assert opens(custodian, "a", custodian.wrap("a", root_key, BOUND_TO), root_key)
 
 
 def test_a_taken_name_is_refused_and_its_master_unchanged(custodian: Custodian, root_key: Key) -> None:

@@ -55,8 +55,12 @@ class Faulty:
     def assurance(self) -> Assurance:
         return Assurance(self.kind, f"at once, {self.kind}", self.cancellable, f"copies of {self.kind}.")
 
-    def create(self, name: str) -> None:
-        self._answer().create(name)
+    @property
+    def ends_masters(self) -> bool:
+        return self._answer().ends_masters
+
+    def create(self, name: str, ends_at: datetime | None = None) -> None:
+        self._answer().create(name, ends_at)
 
     def wrap(self, name: str, key: Key, bound_to: bytes) -> bytes:
         return self._answer().wrap(name, key, bound_to)

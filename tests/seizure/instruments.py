@@ -96,9 +96,13 @@ class WatchedCustodian:
     def assurance(self) -> Assurance:
         return self.real.assurance
 
-    def create(self, name: str) -> None:
+    @property
+    def ends_masters(self) -> bool:
+        return self.real.ends_masters
+
+    def create(self, name: str, ends_at: datetime | None = None) -> None:
         self._notes.note("made", name)
-        self.real.create(name)
+        self.real.create(name, ends_at)
 
     def wrap(self, name: str, key: Key, bound_to: bytes) -> bytes:
         self._notes.note("wrap", name, key.reveal())

@@ -2,79 +2,40 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import pytest
 
-from tests.people import APPROVERS, COUNSEL, HEAD, founding_policy, signed
-from tests.vault.holding import place_hold, release_hold
-from tests.vault.world import PURPOSE, World
+from tests.people import COUNSEL, HEAD
+from tests.sunset.program import DEADLINE, OVER, SUNSET, end_program, events, ordered, sealed_off, to
+from tests.vault.databases import on_sqlite
+from tests.vault.holding import AUTHORITY, adopt, place_hold, release_hold
+from tests.vault.world import Record, World
+from vault import holds
 from vault.access import ForbiddenError
+from vault.alarms import alarms_of
+from vault.certificates import issue_certificate, verify_certificate
 from vault.deciding import decide_record
+from vault.destruction import carry_out, recover_destructions
 from vault.errors import (
-    DestroyedError,
     DestructionRefusedError,
     OrderRefusedError,
     RecordIncompleteError,
     RecordsAreKeptError,
     RuleBrokenError,
-    SealedOffError,
     TimeSuspectError,
 )
-from vault.ids import OrderId, new_id
-from vault.orders import Accepted, Action, Order, accept_order, adopt_policy
-from vault.policy import Policy, Sunset
+from vault.frozen_lists import freeze_sunset
+from vault.holds import Kind, Scope, Terms
+from vault.orders import Action
+from vault.orders.accepting import withdraw_order
+from vault.policy import Sunset
 from vault.rebuild import rebuild
+from vault.receipt_answers import Kept, Receipts
+from vault.receipts import code_of
 from vault.retention import Cause
-from vault.retrieval import read_record
 from vault.sunset.latching import tick
 from vault.timekeeping import load_marks
 from vault.trusted_time import TimeSources
-
-# Worlds begin on January 5 2026.
-SUNSET = Sunset(date(2026, 1, 2), date(2026, 2, 20), date(2026, 3, 8), "DESTROY", {"program": True})
-DEADLINE = {"deadline": "2026-03-08"}
-# The clocks in New York go forward on that day.
-OVER = datetime(2026, 3, 9, 4, tzinfo=UTC)
-
-
-def to(world: World, instant: datetime) -> None:
-    world.clock.advance(instant - world.clock.now())
-
-
-def ordered(world: World, action: Action, scope: dict[str, Any], *names: str) -> Accepted:
-    now = world.clock.now().replace(microsecond=0)
-    order = Order(
-        id=OrderId(new_id()),
-        program=world.vault.vault_id.hex(),
-        action=action,
-        scope=scope,
-        reason="As the council decided.",
-        legal_basis="Administrative Code 3-115",
-        not_before=now,
-        expires=now + timedelta(days=80),
-        cooling_off_hours=0,
-    )
-    body = order.encode()
-    return accept_order(world.vault, body, [signed(name, body) for name in names])
-
-
-def end_program(world: World) -> None:
-    policy = replace(Policy.decode(founding_policy()), version=2, sunset=SUNSET)
-    order = ordered(world, Action.ADOPT_POLICY, {"policy_sha256": policy.sha256, "version": 2}, *APPROVERS)
-    adopt_policy(world.vault, order.id, policy.encode())
-
-
-def events(world: World, like: str) -> list[Any]:
-    return [row[0] for row in world.rows(f"SELECT event FROM journal WHERE event LIKE '{like}' ORDER BY id")]
-
-
-def sealed_off(world: World, record_id: str) -> bool:
-    try:
-        read_record(world.vault, world.reviewer, record_id, PURPOSE)
-    except SealedOffError:
-        return True
-    return False
 
 
 def test_nobody_decides_and_everything_goes_that_is_not_held(quick_world: World) -> None:
@@ -126,7 +87,7 @@ def test_nobody_decides_and_everything_goes_that_is_not_held(quick_world: World)
 
 
 def test_what_is_preserved_lives_until_its_date(quick_world: World) -> None:
-    """S2, S4: decided while held, replaced until the cut-off, and carried out without another decision."""
+    """S2, S4, P2: decided while held, replaced until the cut-off. It is kept past its due date, and then as ever."""
     world = quick_world
     record = world.file()
     end_program(world)
@@ -141,13 +102,99 @@ def test_what_is_preserved_lives_until_its_date(quick_world: World) -> None:
     to(world, OVER)
     assert not sealed_off(world, record.id)
     assert f"PRESERVE, by order {preserve.id}" in tick(world.vault)[0]
-    assert world.destroy(Cause.SUNSET).condemned == 0
-    world.assert_readable(record)
+    with pytest.raises(DestructionRefusedError, match="destroys anything"):
+        world.destroy(Cause.SUNSET)
+    # Two people ordered to keep it: its age does not take it before that day is over, nor is it overdue.
+    world.run("UPDATE records SET due_on = '2026-05-01'")
+    to(world, datetime(2026, 7, 1, 4, tzinfo=UTC) - timedelta(seconds=1))
+    assert world.sweep().condemned == 0
+    assert alarms_of(world.vault).overdue.past_quarter == 0
+    # Its receipt says so: due again on July 1, it must be gone by the end of that quarter.
+    assert Receipts(world.vault).answer(code_of(record.id)) == Kept("kept", date(2026, 9, 30))
+    later = world.file()
+    # Then nothing has been decided about it but how long records are kept at all.
     to(world, datetime(2026, 7, 1, 4, tzinfo=UTC))
-    assert sealed_off(world, record.id)
+    assert not sealed_off(world, record.id)
+    assert world.sweep().condemned == 1
+    world.assert_destroyed(record)
+    world.assert_readable(later)
+
+
+@on_sqlite
+def test_what_is_kept_of_a_part_goes_when_it_is_due_and_another_sunset_waits_for_its_date(quick_world: World) -> None:
+    """S2, P2: the default of another deadline, which nobody decided, does not take what was preserved until a date."""
+    world = quick_world
+    kept, other = world.file(), world.file()
+    end_program(world)
+    keep = [["2026-01-05", "2026-01-05"]]
+    ordered(world, Action.PARTIAL, {**DEADLINE, "until": "2026-12-31", "keep": keep}, HEAD, COUNSEL)
+    to(world, OVER)
+    tick(world.vault)
+    adopt(
+        world.vault, sunset=Sunset(date(2026, 4, 1), date(2026, 5, 1), date(2026, 6, 1), "DESTROY", {"program": True})
+    )
+    late = world.file()
+    to(world, datetime(2026, 6, 2, 4, tzinfo=UTC))
+    assert "2026-06-01 is over; its outcome is DESTROY" in tick(world.vault)[0]
+    assert (sealed_off(world, kept.id), sealed_off(world, late.id)) == (False, True)
     assert world.destroy(Cause.SUNSET).condemned == 1
-    with pytest.raises(DestroyedError):
-        read_record(world.vault, world.reviewer, record.id, PURPOSE)
+    world.assert_readable(kept, other)
+    # What has latched does not expire: it takes them as soon as nothing keeps them.
+    to(world, datetime(2027, 1, 1, 5, tzinfo=UTC))
+    assert sealed_off(world, kept.id)
+    assert world.destroy(Cause.SUNSET).condemned == 2
+
+
+@on_sqlite
+def test_a_sunset_of_some_filing_periods_leaves_the_others_alone(quick_world: World) -> None:
+    """S1: its scope. It is no end of the program, so what is filed later is retained (P3)."""
+    world = quick_world
+    early = world.file()
+    world.advance(days=20)
+    late, open_one = world.file(), world.open()
+    adopt(world.vault, sunset=replace(SUNSET, scope={"filed": [["2026-01-01", "2026-01-10"]]}))
+    ordered(world, Action.DESTROY_AT_SUNSET, DEADLINE, HEAD, COUNSEL)
+    assert world.value(f"SELECT due_on FROM records WHERE id = '{world.file().id}'") > "2028"
+    to(world, OVER)
+    assert (sealed_off(world, early.id), sealed_off(world, late.id)) == (True, False)
+    tick(world.vault)
+    world.vault.catalogue.close()
+    world.restart()
+    done = world.destroy(Cause.SUNSET)
+    # The third was never completed, and is given up as ever.
+    assert (done.condemned, done.not_listed["not eligible"]) == (2, 2)
+    world.assert_destroyed(early, open_one)
+    world.assert_readable(late)
+    assert world.value(f"SELECT due_on FROM records WHERE id = '{world.file().id}'") > "2028"
+
+
+@on_sqlite
+def test_a_sunset_destroys_under_the_order_that_decided_it_or_not_at_all(quick_world: World) -> None:
+    """S4: the order's id goes into list, ledger and certificate, and is asked for again as records are condemned."""
+    world = quick_world
+    gone = world.file()
+    end_program(world)
+    decision = ordered(world, Action.DESTROY_AT_SUNSET, DEADLINE, HEAD, COUNSEL)
+    to(world, OVER)
+    tick(world.vault)
+    frozen_without = freeze_sunset(world.vault)
+    for forged in ("order_id = NULL", f"order_id = '{world.value('SELECT order_id FROM policies WHERE version = 2')}'"):
+        world.run(f"UPDATE destructions SET {forged} WHERE id = '{frozen_without}'")
+        with pytest.raises(OrderRefusedError, match="No sunset has latched under which"):
+            carry_out(world.vault, frozen_without)
+        with pytest.raises(RuleBrokenError):
+            world.run(f"UPDATE destructions SET condemned_at = 1, abandoned_at = NULL WHERE id = '{frozen_without}'")
+        world.restart()
+        frozen_without = freeze_sunset(world.vault)
+    recover_destructions(world.vault)
+    done = world.destroy(Cause.SUNSET)
+    assert (done.condemned, done.order_id) == (1, decision.id)
+    world.assert_destroyed(gone)
+    made = issue_certificate(world.vault, done.id)
+    assert made.content["authority"]["order"] == decision.id
+    assert {one["person"] for one in made.content["authority"]["approvers"]} == {HEAD, COUNSEL}
+    key = f"{world.vault.signing.verifier}\n".encode()
+    assert any("Approved by" in sentence for sentence in verify_certificate.verify(made.document, key))
 
 
 def test_a_part_is_kept_by_when_it_was_filed(quick_world: World) -> None:
@@ -210,6 +257,45 @@ def test_a_rebuilt_catalogue_knows_what_has_latched(quick_world: World) -> None:
         assert OVER <= load_marks(tx).high_water <= world.clock.now()
     assert sealed_off(world, record.id)
     assert world.destroy(Cause.SUNSET).condemned == 1
+
+
+@on_sqlite
+def test_a_recorded_decision_to_destroy_keeps_nothing_from_then_on(quick_world: World) -> None:
+    """P3, S2: though everything is held; replaced before the cut-off, it is taken back."""
+    world = quick_world
+    end_program(world)
+
+    def due_in_days(record: Record) -> int:
+        due, completed = world.rows(f"SELECT due_on, completed_at FROM records WHERE id = '{record.id}'")[0]
+        assert completed is not None
+        return (date.fromisoformat(due) - date(2026, 1, 5)).days
+
+    before = world.file()
+    hold_everything(world)
+    # The default alone is nobody's decision.
+    assert due_in_days(before) > 700
+    ordered(world, Action.DESTROY_AT_SUNSET, DEADLINE, HEAD, COUNSEL)
+    after = world.file()
+    assert (due_in_days(before) > 700, due_in_days(after)) == (True, 29)
+    assert decide_record(world.vault, world.center, after.id).due_on == date(2026, 1, 5)
+    world.sweep()
+    world.assert_readable(before, after)
+    world.advance(seconds=1)
+    ordered(world, Action.PRESERVE, {**DEADLINE, "until": "2026-06-30"}, HEAD, COUNSEL)
+    assert due_in_days(world.file()) > 700
+    with pytest.raises(RecordsAreKeptError):
+        decide_record(world.vault, world.center, before.id)
+    world.advance(seconds=1)
+    order = ordered(world, Action.DESTROY_AT_SUNSET, DEADLINE, HEAD, COUNSEL)
+    assert due_in_days(world.file()) == 29
+    # One person alone cannot let stand again what was decided before, nor the default.
+    with pytest.raises(OrderRefusedError, match="two people can replace it"):
+        withdraw_order(world.vault, order.id, "Handed in by mistake.")
+    assert due_in_days(world.file()) == 29
+
+
+def hold_everything(world: World) -> None:
+    holds.place_hold(world.vault, Terms(Kind.COURT_ORDER, AUTHORITY, "2016-080306"), Scope(program=True), "counsel")
 
 
 def test_after_the_end_nothing_is_kept_longer_than_it_must(quick_world: World) -> None:

@@ -80,9 +80,13 @@ class FaultyCustodian:
     def assurance(self) -> Assurance:
         return self._real.assurance
 
-    def create(self, name: str) -> None:
+    @property
+    def ends_masters(self) -> bool:
+        return self._real.ends_masters
+
+    def create(self, name: str, ends_at: datetime | None = None) -> None:
         with self._around("create"):
-            self._real.create(name)
+            self._real.create(name, ends_at)
 
     def wrap(self, name: str, key: Key, bound_to: bytes) -> bytes:
         with self._around("wrap"):

@@ -27,6 +27,7 @@ def release_order(
     *,
     signers: tuple[str, ...] = (COUNSEL, OFFICER),
     cooling_off_hours: int | None = 0,
+    stay: dict[str, str] | None = None,
 ) -> Accepted:
     """An order to change a hold, handed in; where nobody stands in the policy, the people of these tests do first."""
     with vault.catalogue.read() as tx:
@@ -38,7 +39,7 @@ def release_order(
         id=OrderId(new_id()),
         program=vault.vault_id.hex(),
         action=Action.RELEASE,
-        scope=holds.release_scope(vault, hold_id, change or {"do": "release"}, "stipulation of discontinuance", None),
+        scope=holds.release_scope(vault, hold_id, change or {"do": "release"}, "stipulation of discontinuance", stay),
         reason="The matter has ended.",
         legal_basis="stipulation",
         not_before=now,

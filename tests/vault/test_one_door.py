@@ -48,7 +48,7 @@ KEEPING: Final = {
     *("policy check", "policy propose", "certificate list", "certificate show", "certificate export"),
     *("certificate verify", "custodian show", "custodian allow", "ledger key", "ledger checkpoint", "ledger prove"),
     *("ledger export", "ledger verify", "ledger witness", "ledger cosigned", "time show", "time order", "time clear"),
-    *("receipt show", "receipt print", "order draft release"),
+    *("receipt show", "receipt print", "order draft release", "hold acknowledge"),
 }
 """Commands that say, write down or protect."""
 

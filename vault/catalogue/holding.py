@@ -26,6 +26,8 @@ holds = sa.Table(
     sa.Column("docket", sa.String(60)),
     sa.Column("reason", sa.String(1000)),
     sa.Column("sealed", sa.LargeBinary),
+    # A keyed tag of authority and docket, so that the same sealed hold is known when it is placed again (H2).
+    sa.Column("seal_tag", sa.LargeBinary(32)),
     sa.Column("ordered_at", Instant),
     sa.Column("served_at", Instant),
     sa.Column("effective_at", Instant),
@@ -39,7 +41,7 @@ holds = sa.Table(
     sa.Column("released_at", Instant),
     sa.CheckConstraint(
         "(sealed IS NULL) = (docket IS NOT NULL) AND (sealed IS NULL) = (authority IS NOT NULL) "
-        "AND (sealed IS NULL OR reason IS NULL)",
+        "AND (sealed IS NULL OR reason IS NULL) AND (sealed IS NULL) = (seal_tag IS NULL)",
         name="sealed_or_clear",
     ),
     sa.CheckConstraint("tail_days >= 0", name="tail_days"),

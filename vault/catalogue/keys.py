@@ -28,6 +28,7 @@ __all__ = [
     "orphan_masters",
     "page_bytes",
     "plan_master",
+    "planned_end",
     "save_staged",
     "switch",
     "switch_if_current",
@@ -221,9 +222,27 @@ def forget_staged(tx: Transaction, master: str) -> list[tuple[Tree, int]]:
     return gone
 
 
-def plan_master(tx: Transaction, name: str, tree: Tree, epoch: int, custodian: str, now: datetime) -> None:
-    """Write down a master's name before it is made, so that it can always be found and destroyed."""
-    tx.execute(sa.insert(masters).values(name=name, tree=tree, epoch=epoch, custodian=custodian, planned_at=now))
+def plan_master(
+    tx: Transaction,
+    name: str,
+    tree: Tree,
+    epoch: int,
+    custodian: str,
+    now: datetime,
+    ends_at: datetime | None = None,
+) -> None:
+    """Write down a master's name before it is made, so that it can always be found and destroyed.
+
+    `ends_at` is the end that its custodian is told (S7).
+    """
+    values = {"tree": tree, "epoch": epoch, "custodian": custodian, "planned_at": now, "ends_at": ends_at}
+    tx.execute(sa.insert(masters).values(name=name, **values))
+
+
+def planned_end(tx: Transaction, master: str) -> datetime | None:
+    """At which deadline its custodian was told to end a master by itself (S7); None: it was told none."""
+    end: datetime | None = tx.execute(sa.select(masters.c.ends_at).where(masters.c.name == master)).scalar_one()
+    return end
 
 
 def master_destroyed(tx: Transaction, name: str, now: datetime) -> None:

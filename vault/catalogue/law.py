@@ -60,7 +60,9 @@ sunsets = sa.Table(
     sa.Column("latched_at", Instant),
     sa.Column("outcome", sa.String(20)),
     sa.Column("order_id", sa.String(26), sa.ForeignKey("orders.id")),
-    # Filing periods that are kept, as instants [from, to), and until when.
+    # Filing periods that are meant (none: the whole program) and those that are kept, as instants [from, to), and
+    # until when.
+    sa.Column("covers", sa.JSON),
     sa.Column("kept", sa.JSON),
     sa.Column("kept_until", Instant),
     # The last deferral statement (S5), and how many were held then.

@@ -103,6 +103,8 @@ masters = sa.Table(
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("custodian", sa.String(300), nullable=False),
     sa.Column("planned_at", Instant, nullable=False),
+    # S7: the deadline at which its custodian was told to end it by itself, if it ever does.
+    sa.Column("ends_at", Instant),
     sa.Column("given_up_at", Instant),
     sa.Column("destroyed_at", Instant),
     sa.CheckConstraint("tree IN ('active', 'held')", name="tree"),

@@ -23,6 +23,7 @@ from vault.orders.signatures import ORDERS, POLICIES
 from vault.overdue import last_day as last_day_of
 from vault.policy import Policy
 from vault.software import software_version
+from vault.sunset.latched import authority_of
 
 from .observations import Dates, dates_of, told
 
@@ -151,7 +152,10 @@ def _deadline(
     tx: Transaction, destruction: Destruction, policy: Policy, dates: Dates | None, completed_on: date
 ) -> dict[str, Any] | None:
     """By when it had to be complete (T4), whether it was, and why not; None where the policy names no day for it."""
-    if destruction.kind in ("scrub", "sunset") and policy.sunset is not None:
+    latched = authority_of(tx, destruction.frozen_at) if destruction.kind == "sunset" else None
+    if latched is not None:
+        last_day, source = latched.deadline, "the sunset's deadline"
+    elif destruction.kind == "scrub" and policy.sunset is not None:
         last_day, source = policy.sunset.deadline, "the sunset's deadline"
     elif destruction.kind == "sweep" and dates is not None and dates.due_first is not None:
         last_day, source = last_day_of(dates.due_first, policy.gone_by), "the day by which due records must be gone"
@@ -166,6 +170,8 @@ def _deadline(
             if kept
             else "No hold that may be named explains it; the records officer must."
         )
+    if (ended := destruction.observed.get("ended_by_custodian_at")) is not None:
+        why += f" The custodian had been told to destroy the master key by itself at {ended}; later it was found gone."
     return {"what": source, "last_day": last_day.isoformat(), "met": met, "why": why}
 
 

@@ -158,9 +158,15 @@ def _check_authority(content: dict[str, Any]) -> list[str]:
         _require(document["format"] == "shredvault/order/v1", "What was signed is no order.")
         _require(document["nonce"] == authority["order"], "The signatures are on another order.")
         _require(document["program"] == content["program"]["vault"], "The order is for another vault.")
-        _require(document["action"] == content["kind"], "The order orders something else.")
-        _require(document["scope"].get("root") == content["list_root"], "The order is for another list of records.")
-        _require(document["scope"].get("count") == content["counts"]["listed"], "The order is for another list.")
+        action, scope = document["action"], document["scope"]
+        if content["kind"] == "sunset":
+            decided = action in ("destroy-at-sunset", "partial") and len(authority["approvers"]) > 1
+            same_day = scope.get("deadline") == content["deadline"]["last_day"]
+            _require(decided and same_day, "The order is no decision of two people about this deadline.")
+        else:
+            _require(action == content["kind"], "The order orders something else.")
+            same = (scope.get("root"), scope.get("count")) == (content["list_root"], content["counts"]["listed"])
+            _require(same, "The order is for another list of records.")
     elif document["format"] == "shredvault/order/v1":
         _require(document["scope"].get("policy_sha256") == authority["policy_sha256"], "Another policy was adopted.")
     else:

@@ -7,6 +7,7 @@ retention clock goes on (H6), and reading, integrity checks and re-wrapping go o
 """
 
 from .copying import copy_held_keys
+from .late import acknowledge_late, late_holds
 from .placing import NothingToHoldError, Placed, extend_hold, place_hold, widen_hold
 from .releasing import Released, finish_endings, release_hold, release_scope
 from .review import HoldLine, answer_for, attention, list_holds, show_hold
@@ -23,12 +24,14 @@ __all__ = [
     "Released",
     "Scope",
     "Terms",
+    "acknowledge_late",
     "answer_for",
     "attention",
     "copy_held_keys",
     "draw_key",
     "extend_hold",
     "finish_endings",
+    "late_holds",
     "list_holds",
     "place_hold",
     "release_hold",

@@ -10,6 +10,7 @@ from keystore import EVERY_SLOT, OpenTree, Rewrite, Tree, TreeChange
 from vault.catalogue import Transaction, keys
 from vault.catalogue.holding import held_slots
 from vault.context import Vault, note
+from vault.ended import ended_at
 from vault.keyring import grow, open_tree
 
 __all__ = ["copy_held_keys"]
@@ -18,7 +19,8 @@ __all__ = ["copy_held_keys"]
 def copy_held_keys(vault: Vault) -> int:
     """Copy the keys of held records into the held tree, where they are not there yet; return how many."""
     with vault.catalogue.read() as tx:
-        if not _missing_copies(vault, tx):
+        if not _missing_copies(vault, tx) or ended_at(vault, tx, Tree.ACTIVE) is not None:
+            # What ended at the deadline has nothing to copy any more (S7).
             return 0
     copied = 0
 

@@ -93,7 +93,7 @@ def _row(facts: dict[str, Any]) -> dict[str, Any]:
     row = {name: facts[name] for name in facts if name in holds.c}
     row |= {name: datetime.fromisoformat(row[name]) for name in _INSTANTS if row[name] is not None}
     row |= {name: date.fromisoformat(row[name]) for name in _DATES if row[name] is not None}
-    return row | {"sealed": None if row["sealed"] is None else base64.b64decode(row["sealed"])}
+    return row | {name: base64.b64decode(row[name]) for name in ("sealed", "seal_tag") if row[name] is not None}
 
 
 def store_hold(tx: Transaction, hold: HeldBy, cohort_of: dict[str, int]) -> None:

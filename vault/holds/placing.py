@@ -7,13 +7,16 @@ same authority and docket again adds to the same hold. Whatever would weaken one
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+import hmac
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from keystore import context
 from vault.catalogue import Transaction
 from vault.catalogue.holding import hold_records, hold_scopes, holds, record_holds
 from vault.catalogue.schema import access_tokens
@@ -26,6 +29,7 @@ from vault.policy import Policy
 
 from .answers import living_and_answers
 from .copying import copy_held_keys
+from .late import note_late
 from .scopes import Clause, Scope
 from .sealed import Confidence, seal
 from .terms import Terms, checked_review, tail_of
@@ -60,16 +64,18 @@ class Placed:
 def place_hold(vault: Vault, terms: Terms, scope: Scope, placer: str) -> Placed:
     """Protect what the scope matches from every destruction, from now on. Idempotent by (authority, docket).
 
-    A sealed hold cannot be found by its docket, so placing one again makes another: any number may hold a record (H1).
+    Sealed ones too: the vault compares a tag of both, and learns nothing of those that are sealed already.
+    What it comes too late for is told in the ledger and as an alarm, also where no hold is placed (`late`).
 
     Raises:
         HoldRefusedError: the terms cannot be, or the policy has no key of counsel's to seal to.
         NothingToHoldError: only records were named, and none of them can be held; no hold was placed.
     """
     now = vault.clock.now()
-    with vault.catalogue.write() as tx:
+    docket = None if terms.sealed else terms.docket
+    with _too_late_noted(vault, docket, now), vault.catalogue.write() as tx:
         policy = current_policy(tx)
-        known = None if terms.sealed else _known(tx, terms)
+        known = _known_sealed(vault, tx, terms) if terms.sealed else _known(tx, terms)
         if known is None:
             row = _row(vault, policy, terms, placer, now)
             tx.execute(sa.insert(holds).values(row))
@@ -78,7 +84,20 @@ def place_hold(vault: Vault, terms: Terms, scope: Scope, placer: str) -> Placed:
         else:
             placed = _add(tx, policy, known, scope, now)
             _note_widened(tx, known, placed, placer, now)
+        note_late(tx, placed.hold_id, docket, placed.answers, now, by_rule=scope.has_rule)
     return _placed(vault, placed)
+
+
+@contextmanager
+def _too_late_noted(vault: Vault, docket: str | None, now: datetime) -> Iterator[None]:
+    """Where nothing that was named lives, no hold is placed; that it came too late is written down all the same."""
+    try:
+        yield
+    except NothingToHoldError as nothing:
+        with vault.catalogue.write() as tx:
+            note_late(tx, None, docket, nothing.answers, now, by_rule=False)
+        publish(vault)
+        raise
 
 
 def widen_hold(vault: Vault, hold_id: str, scope: Scope, placer: str) -> Placed:
@@ -90,10 +109,13 @@ def widen_hold(vault: Vault, hold_id: str, scope: Scope, placer: str) -> Placed:
         NothingToHoldError: only records were named, and none of them can be held.
     """
     now = vault.clock.now()
-    with vault.catalogue.write() as tx:
+    with vault.catalogue.read() as tx:
+        docket = open_hold(tx, hold_id).docket
+    with _too_late_noted(vault, docket, now), vault.catalogue.write() as tx:
         open_hold(tx, hold_id)
         placed = _add(tx, current_policy(tx), HoldId(hold_id), scope, now)
         _note_widened(tx, HoldId(hold_id), placed, placer, now)
+        note_late(tx, hold_id, docket, placed.answers, now, by_rule=scope.has_rule)
     return _placed(vault, placed)
 
 
@@ -161,6 +183,20 @@ def _known(tx: Transaction, terms: Terms) -> HoldId | None:
     return None if found is None else HoldId(found)
 
 
+def _known_sealed(vault: Vault, tx: Transaction, terms: Terms) -> HoldId | None:
+    query = sa.select(holds.c.id, holds.c.seal_tag).where(holds.c.sealed.is_not(None), holds.c.released_at.is_(None))
+    for row in tx.execute(query.order_by(holds.c.entered_at)):
+        if hmac.compare_digest(row.seal_tag, _seal_tag(vault, row.id, terms)):
+            return HoldId(row.id)
+    return None
+
+
+def _seal_tag(vault: Vault, hold_id: str, terms: Terms) -> bytes:
+    """Bound to the hold, so that no two tags can be compared with each other, but only a guess with one of them."""
+    said = context("shredvault/sealed-hold/v1", hold_id.encode(), terms.authority.encode(), terms.docket.encode())
+    return vault.signing.tag("shredvault/sealed-hold/v1", said)
+
+
 def _row(vault: Vault, policy: Policy, terms: Terms, placer: str, now: datetime) -> dict[str, Any]:
     hold_id = HoldId(new_id())
     sealed = None
@@ -178,6 +214,7 @@ def _row(vault: Vault, policy: Policy, terms: Terms, placer: str, now: datetime)
         "docket": None if sealed else terms.docket,
         "reason": None if sealed else terms.reason,
         "sealed": sealed,
+        "seal_tag": _seal_tag(vault, hold_id, terms) if sealed else None,
         "ordered_at": terms.ordered_at,
         "served_at": terms.served_at,
         "effective_at": terms.effective_at,

@@ -52,12 +52,13 @@ class Released:
 
 
 def release_scope(
-    vault: Vault, hold_id: str, change: Mapping[str, Any], releasing_act: str, stay: str | None
+    vault: Vault, hold_id: str, change: Mapping[str, Any], releasing_act: str, stay: Mapping[str, str] | None
 ) -> dict[str, Any]:
     """The scope of an order to change a hold, checked against the hold as it is.
 
     `change` is `{"do": "release"}` or `{"do": "narrow", "records": [ids], "scopes": [numbers]}`, both with `tail_days`
-    and `tail_reason` where the hold's own tail is not to count, or `{"do": "shorten", "ends_on": date}`.
+    and `tail_reason` where the hold's own tail is not to count, or `{"do": "shorten", "ends_on": date}`. `stay` is
+    `{"what": text, "until": date}`, the stay that is on and its last day, or None where there is none.
 
     Raises:
         NotFoundError: there is no such hold in force.
@@ -65,7 +66,7 @@ def release_scope(
     """
     with vault.catalogue.read() as tx:
         _checked(tx, open_hold(tx, hold_id), change)
-    return {"hold": hold_id, "change": dict(change), "releasing_act": releasing_act, "stay": stay}
+    return {"hold": hold_id, "change": dict(change), "releasing_act": releasing_act, "stay": stay and dict(stay)}
 
 
 def release_hold(vault: Vault, hold_id: str, order_id: str, progress: Progress = lambda _: None) -> Released:

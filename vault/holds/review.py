@@ -21,6 +21,7 @@ from vault.errors import NotFoundError
 from vault.ids import HoldId
 
 from .answers import HELD, living_and_answers
+from .late import late_holds
 
 __all__ = ["HoldLine", "HoldState", "ScopeLine", "answer_for", "attention", "list_holds", "show_hold", "state_of"]
 
@@ -132,6 +133,8 @@ def attention(vault: Vault, *, for_counsel: bool = False) -> list[str]:
             )
         elif hold.state is HoldState.REVIEW_DUE:
             found.append(f"{name} was to be reviewed by {hold.review_on}: `shredvault hold extend`.")
+    with vault.catalogue.read() as tx:
+        found += [late.text for late in late_holds(tx, for_counsel=for_counsel)]
     return found
 
 
@@ -173,7 +176,7 @@ def _line(tx: Transaction, row: sa.Row[Any], today: date) -> HoldLine:
     ends = [scope.ends_at for scope in scopes] + [named[2]] * (named[0] > 0)
     ending = bool(ends) and named[0] == named[1] and all(ends)
     released = row.released_at is not None
-    fields = {name: value for name, value in row._asdict().items() if name != "id"}
+    fields = {name: value for name, value in row._asdict().items() if name not in ("id", "seal_tag")}
     return HoldLine(
         id=HoldId(row.id),
         state=state_of(row.review_on, row.ends_on, today, ending=ending, released=released),

@@ -7,11 +7,14 @@ that is what witnesses and the copy in the bucket are against. It belongs in the
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from vault.errors import HomeError, LedgerBrokenError
 from vault.whole_files import write_json
@@ -77,6 +80,11 @@ class SigningKey:
     def sign(self, message: bytes) -> bytes:
         """An Ed25519 signature, 64 bytes."""
         return self._private.sign(message)
+
+    def tag(self, purpose: str, message: bytes) -> bytes:
+        """A tag of 32 bytes that only this key makes: HMAC-SHA-256 under a key for each purpose, by HKDF."""
+        expand = HKDF(SHA256(), 32, salt=None, info=purpose.encode("ascii"))
+        return hmac.digest(expand.derive(self._private.private_bytes_raw()), message, "sha256")
 
     def sign_checkpoint(self, size: int, root: bytes) -> str:
         """A checkpoint of this vault's log, as a signed note."""

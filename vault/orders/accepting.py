@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ from vault.errors import NotFoundError, OrderRefusedError
 from vault.ids import OrderId
 from vault.ledger import publish
 from vault.policy import Policy
-from vault.sunset.schedule import DECISIONS, require_decision
+from vault.sunset.schedule import DECISIONS, end_of, require_decision
 
 from .actions import QUORUMS, Action, missing_places, spoken
 from .lists import require_list
@@ -55,7 +55,7 @@ class Accepted:
     policy_version: int
     accepted_at: datetime
     effective_at: datetime
-    """When its cooling-off is over."""
+    """When its cooling-off is over, and the stay that a release names."""
     used_at: datetime | None = None
     used_by: str | None = None
     """Id of what was done under it."""
@@ -125,7 +125,7 @@ def judge_order(vault: Vault, body: bytes, signatures: Sequence[bytes], *, docum
     _require_quorum(order.action, approvals, judge)
     accepted = Accepted(order, body, approvals, policy.version, now, _effective(order, policy, now))
     if accepted.effective_at >= order.expires:
-        message = "The order expires before its cooling-off is over; draft one that lasts longer."
+        message = "The order expires before its cooling-off, or the stay that it names, is over; draft a longer one."
         raise OrderRefusedError(message)
     # 4.
     with vault.catalogue.read() as tx:
@@ -193,7 +193,11 @@ def _effective(order: Order, policy: Policy, accepted_at: datetime) -> datetime:
     hours = order.cooling_off_hours
     if hours is None:
         hours = policy.cooling_off_hours.get(order.action, 0)
-    return max(order.not_before, accepted_at + timedelta(hours=hours))
+    begins = max(order.not_before, accepted_at + timedelta(hours=hours))
+    if order.action is Action.RELEASE and order.scope["stay"] is not None:
+        # H3: while the stay that it names runs, a release has no effect.
+        return max(begins, end_of(date.fromisoformat(order.scope["stay"]["until"]), policy.zone))
+    return begins
 
 
 def _insert(tx: Transaction, accepted: Accepted) -> None:
@@ -308,9 +312,12 @@ def use_order(tx: Transaction, order_id: str, by: str, now: datetime) -> None:
 def withdraw_order(vault: Vault, order_id: OrderId, reason: str) -> None:
     """Take back an order that was not carried out. It weakens nothing, so it needs no second person.
 
+    A decision about a sunset cannot be taken back: without it the default, or an earlier decision, would stand.
+
     Raises:
         NotFoundError: there is no such order.
-        OrderRefusedError: it was carried out or taken back already, or the reason is too long.
+        OrderRefusedError: it was carried out or taken back already, is a decision about a sunset, or the reason is too
+            long.
     """
     now = vault.clock.now()
     if not 1 <= len(reason.strip()) <= REASON_CHARACTERS_MAX:
@@ -320,6 +327,9 @@ def withdraw_order(vault: Vault, order_id: OrderId, reason: str) -> None:
         found = load_order(tx, order_id)
         if found.used_at is not None or found.void_reason is not None:
             message = "The order was carried out or taken back already."
+            raise OrderRefusedError(message)
+        if found.action in DECISIONS:
+            message = "A decision about a sunset is not taken back; until the cut-off two people can replace it."
             raise OrderRefusedError(message)
         tx.execute(sa.update(orders).where(orders.c.id == order_id).values(void_reason=reason.strip()))
         note(tx, now, "order voided", order_id, {"reason": reason.strip()})

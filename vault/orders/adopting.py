@@ -33,6 +33,7 @@ __all__ = [
     "adopt_policy",
     "approvals_of",
     "insert_policy",
+    "policy_of",
     "require_standing",
     "store_policy",
     "verify_standing",
@@ -131,6 +132,12 @@ def _shorten(tx: Transaction, policy: Policy) -> int:
 # --- standing authority -------------------------------------------------------------------------------
 
 
+def policy_of(tx: Transaction, version: int) -> Policy:
+    """A version of the policy; it must be there."""
+    document = sa.select(policies.c.document).where(policies.c.version == version)
+    return Policy.decode(tx.execute(document).scalar_one())
+
+
 def approvals_of(tx: Transaction, version: int) -> tuple[Approval, ...]:
     """Who approved a version of the policy."""
     stored = tx.execute(sa.select(policies.c.approvals).where(policies.c.version == version)).scalar_one()
@@ -167,8 +174,7 @@ def verify_standing(vault: Vault) -> Policy:
         body, namespace, judge, at = policy.encode(), POLICIES, policy, row.adopted_at
         if row.order_id is not None:
             accepted = load_order(tx, row.order_id)
-            earlier = sa.select(policies.c.document).where(policies.c.version == accepted.policy_version)
-            signed_under = Policy.decode(tx.execute(earlier).scalar_one())
+            signed_under = policy_of(tx, accepted.policy_version)
             body, namespace, at = accepted.body, ORDERS, accepted.accepted_at
             judge = signed_under if signed_under.people else policy
             if accepted.order.scope["policy_sha256"] != policy.sha256:

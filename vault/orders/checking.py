@@ -87,7 +87,9 @@ def _effect(action: Action, scope: Mapping[str, Any]) -> str:
             f"whose root is {scope['root']}. Records that are held by then are left out."
         )
     if action is Action.RELEASE:
-        stay = f"Stay: {scope['stay']}." if scope["stay"] else "No stay is named."
+        stay = "No stay is named."
+        if scope["stay"]:
+            stay = f"Stay: {scope['stay']['what']}. To the end of {scope['stay']['until']} nothing is released."
         return f"{_loosened(scope['hold'], scope['change'])} Releasing act: {scope['releasing_act']}. {stay}"
     return _EFFECTS[action].format(**scope)
 

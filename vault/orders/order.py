@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from vault import canonical
@@ -157,14 +157,23 @@ def _of_list(scope: Mapping[str, Any]) -> bool:
 
 
 def _of_release(scope: Mapping[str, Any]) -> bool:
-    """{hold, change, releasing_act, stay}: which hold, what becomes of it, by which act, and whether a stay is on."""
+    """{hold, change, releasing_act, stay}: which hold, what becomes of it, by which act, and which stay is on.
+
+    A stay is {what, until}: its last day. While it runs the order has no effect.
+    """
     return (
         set(scope) == {"hold", "change", "releasing_act", "stay"}
         and is_id(scope["hold"])
         and isinstance(scope["change"], dict)
         and _is_text(scope["releasing_act"])
-        and (scope["stay"] is None or _is_text(scope["stay"]))
+        and (scope["stay"] is None or _is_stay(scope["stay"]))
     )
+
+
+def _is_stay(stay: Any) -> bool:
+    until = stay["until"]
+    spelt = _DATE.fullmatch(until) is not None and date.fromisoformat(until).isoformat() == until
+    return set(stay) == {"what", "until"} and _is_text(stay["what"]) and spelt
 
 
 def _of_decision(scope: Mapping[str, Any]) -> bool:

@@ -1,30 +1,73 @@
-"""The sunsets that have latched, as the one predicate takes them (S4)."""
+"""What stands of a sunset, and the sunsets that have latched, as the one predicate takes them (S4)."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from vault.catalogue import Transaction
-from vault.catalogue.law import sunsets
+from vault.catalogue.law import orders, sunsets
+from vault.catalogue.schema import records
+from vault.ids import OrderId
+from vault.orders.order import Order
+from vault.policy import Policy, Sunset
 from vault.retention import Sunken
 
-__all__ = ["Periods", "authority_of", "instants", "latched_sunsets", "sunken"]
+from .schedule import DECISIONS, Outcome, outcome_of
+
+__all__ = [
+    "Authority",
+    "Periods",
+    "authority_of",
+    "instants",
+    "kept_until",
+    "latched_sunsets",
+    "standing_outcome",
+    "sunken",
+    "sunken_row",
+]
 
 Periods = tuple[tuple[datetime, datetime], ...]
 """Filing periods, each from an instant to before another."""
 
 
-def sunken(ends_at: datetime, kept: Periods, until: datetime | None, now: datetime) -> Sunken:
-    """A sunset whose deadline is over: what is kept is kept until a date, and then destroyed like the rest."""
-    return Sunken(ends_at, kept if until is not None and now < until else ())
+def sunken(ends_at: datetime, covers: Periods, kept: Periods, until: datetime | None, now: datetime) -> Sunken:
+    """A sunset whose deadline is over. What it keeps it never destroys; until a date it keeps it from sweeps too."""
+    return Sunken(ends_at, covers, kept, keeps_on=until is not None and now < until)
+
+
+def standing_outcome(tx: Transaction, policy: Policy, sunset: Sunset) -> Outcome:
+    """What would latch if no other decision came."""
+    rows = tx.execute(sa.select(orders).where(orders.c.action.in_(DECISIONS), orders.c.void_reason.is_(None)))
+    decisions = [(r.id, r.action, Order.decode(r.body).scope, r.accepted_at, r.effective_at) for r in rows]
+    return outcome_of(sunset, policy.zone, decisions)
 
 
 def latched_sunsets(tx: Transaction, now: datetime) -> tuple[Sunken, ...]:
     """The outcomes that have latched. Neither another policy nor time undoes them."""
     rows = tx.execute(sa.select(sunsets).where(sunsets.c.latched_at.is_not(None)))
-    return tuple(sunken(row.ends_at, instants(row.kept), row.kept_until, now) for row in rows)
+    return tuple(sunken_row(row, now) for row in rows)
+
+
+def kept_until(tx: Transaction, record_id: str, now: datetime) -> datetime | None:
+    """Until when two people ordered a record to be kept, past its due date (P2); None: nobody did, or it is over."""
+    still = sunsets.c.latched_at.is_not(None) & (sunsets.c.kept_until > now)
+    ends = [
+        row.kept_until
+        for row in tx.execute(sa.select(sunsets).where(still))
+        if tx.execute(
+            sa.select(records.c.id).where(records.c.id == record_id, sunken_row(row, now).preserves())
+        ).first()
+    ]
+    return max(ends, default=None)
+
+
+def sunken_row(row: sa.Row[Any], now: datetime) -> Sunken:
+    """A latched sunset as the predicate takes it."""
+    return sunken(row.ends_at, instants(row.covers), instants(row.kept), row.kept_until, now)
 
 
 def instants(kept: list[list[str]]) -> Periods:
@@ -32,11 +75,25 @@ def instants(kept: list[list[str]]) -> Periods:
     return tuple((datetime.fromisoformat(begin), datetime.fromisoformat(end)) for begin, end in kept)
 
 
-def authority_of(tx: Transaction) -> str | None:
-    """Under which authority a sunset destroys now: the last one that has latched; None: there is none."""
-    query = sa.select(sunsets).where(sunsets.c.latched_at.is_not(None)).order_by(sunsets.c.deadline.desc()).limit(1)
-    row = tx.execute(query).one_or_none()
-    if row is None:
-        return None
-    by = f"order {row.order_id}" if row.order_id else "the default of the policy"
-    return f"sunset of {row.deadline}: {row.outcome} by {by}"
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Under which sunset records are destroyed."""
+
+    deadline: date
+    outcome: str
+    order_id: OrderId | None
+    """The decision; None: the default of the policy stood, since nobody had decided."""
+
+    @property
+    def text(self) -> str:
+        """In one line."""
+        by = f"order {self.order_id}" if self.order_id else "the default of the policy"
+        return f"sunset of {self.deadline}: {self.outcome} by {by}"
+
+
+def authority_of(tx: Transaction, at: datetime) -> Authority | None:
+    """Under which authority a sunset destroys at an instant: the last that had latched and destroys anything at all."""
+    latched = sunsets.c.latched_at.is_not(None) & (sunsets.c.latched_at <= at)
+    query = sa.select(sunsets).where(latched, sunsets.c.outcome != "PRESERVE").order_by(sunsets.c.deadline.desc())
+    row = tx.execute(query.limit(1)).one_or_none()
+    return None if row is None else Authority(row.deadline, row.outcome, row.order_id and OrderId(row.order_id))

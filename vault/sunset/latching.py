@@ -12,15 +12,17 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vault.catalogue import Transaction
+from keystore import Tree
+from vault.catalogue import Transaction, keys
 from vault.catalogue.holding import holds
-from vault.catalogue.law import orders, sunsets
+from vault.catalogue.law import sunsets
 from vault.catalogue.schema import cohorts, destructions, records
 from vault.clock import civil_date
 from vault.context import Vault, current_policy, note
 from vault.errors import SealedOffError, TimeSuspectError
+from vault.holds.copying import copy_held_keys
 from vault.ledger import publish
-from vault.orders import Order, use_order
+from vault.orders import use_order
 from vault.orders.order import spell_instant
 from vault.policy import Policy, Sunset
 from vault.retention import Cause, Predicate, Verdict, count_spared
@@ -28,27 +30,20 @@ from vault.salvage import LatchedSunset
 from vault.timekeeping import observe_time, require_trusted_time
 from vault.trusted_time import Suspect
 
-from .latched import instants, latched_sunsets, sunken
-from .schedule import DECISIONS, Outcome, end_of, next_statement, notice_due, outcome_of
+from .ending import LAST_COPIES
+from .latched import Periods, latched_sunsets, standing_outcome, sunken, sunken_row
+from .schedule import covered, end_of, next_statement, notice_due
 
 __all__ = [
     "fill_sunset",
     "forecast_duration",
     "require_not_sealed_off",
-    "standing_outcome",
     "tick",
 ]
 
 _LATE: Final = timedelta(hours=1)
 _DESTRUCTION_MIN: Final = timedelta(minutes=10)
 """No forecast is shorter."""
-
-
-def standing_outcome(tx: Transaction, policy: Policy, sunset: Sunset) -> Outcome:
-    """What would latch if no other decision came."""
-    rows = tx.execute(sa.select(orders).where(orders.c.action.in_(DECISIONS), orders.c.void_reason.is_(None)))
-    decisions = [(r.id, r.action, Order.decode(r.body).scope, r.accepted_at, r.effective_at) for r in rows]
-    return outcome_of(sunset, policy.zone, decisions)
 
 
 def require_not_sealed_off(tx: Transaction, record_id: str, now: datetime) -> None:
@@ -64,7 +59,8 @@ def require_not_sealed_off(tx: Transaction, record_id: str, now: datetime) -> No
         known = sa.select(sunsets.c.latched_at).where(sunsets.c.deadline == policy.sunset.deadline)
         if tx.execute(known).scalar() is None:
             outcome = standing_outcome(tx, policy, policy.sunset)
-            over = (*over, sunken(ends_at, outcome.kept, outcome.kept_until, now))
+            covers = covered(policy.sunset, policy.zone)
+            over = (*over, sunken(ends_at, covers, outcome.kept, outcome.kept_until, now))
     if not over:
         return
     predicate = Predicate(
@@ -99,7 +95,7 @@ def tick(vault: Vault) -> list[str]:
 
     Raises:
         TimeSuspectError: nobody can say what time it is; no default fires (T5).
-        ObjectStoreError, CatalogueError, BusyError: a service failed; run it again.
+        CustodianError, ObjectStoreError, CatalogueError, BusyError: a service failed; run it again.
     """
     judged = observe_time(vault)
     if isinstance(judged, Suspect):
@@ -108,6 +104,7 @@ def tick(vault: Vault) -> list[str]:
     with vault.catalogue.read() as tx:
         if current_policy(tx).sunset is None and not tx.execute(sa.select(sunsets.c.deadline)).first():
             return []
+    _copy_in_time(vault, now)
     with vault.catalogue.write() as tx:
         require_trusted_time(tx)
         policy = current_policy(tx)
@@ -117,6 +114,14 @@ def tick(vault: Vault) -> list[str]:
     if said:
         publish(vault)
     return said
+
+
+def _copy_in_time(vault: Vault, now: datetime) -> None:
+    """S7: what is held gets its copy in the held tree before the active tree's master ends at the deadline."""
+    with vault.catalogue.read() as tx:
+        end = keys.planned_end(tx, keys.current_root(tx, Tree.ACTIVE).master)
+    if end is not None and end - LAST_COPIES <= now < end:
+        copy_held_keys(vault)
 
 
 def _announce_and_latch(tx: Transaction, policy: Policy, sunset: Sunset, now: datetime) -> list[str]:
@@ -147,7 +152,8 @@ def _latch(tx: Transaction, policy: Policy, sunset: Sunset, ends_at: datetime, n
         "ends_at": ends_at.isoformat(),
         "outcome": outcome.name,
         "order": outcome.order_id,
-        "kept": [[begin.isoformat(), end.isoformat()] for begin, end in outcome.kept],
+        "covers": _spelt(covered(sunset, policy.zone)),
+        "kept": _spelt(outcome.kept),
         "kept_until": outcome.kept_until.isoformat() if outcome.kept_until else None,
     }
     tx.execute(
@@ -165,11 +171,16 @@ def _latch(tx: Transaction, policy: Policy, sunset: Sunset, ends_at: datetime, n
     return f"The deadline {deadline} is over; its outcome is {outcome.name}, {by}.{missed}"
 
 
+def _spelt(periods: Periods) -> list[list[str]]:
+    return [[begin.isoformat(), end.isoformat()] for begin, end in periods]
+
+
 def _columns(facts: dict[str, Any]) -> dict[str, Any]:
     until = facts["kept_until"]
     return {
         "outcome": facts["outcome"],
         "order_id": facts["order"],
+        "covers": facts["covers"],
         "kept": facts["kept"],
         "kept_until": datetime.fromisoformat(until) if until else None,
     }
@@ -192,7 +203,7 @@ def _defer(tx: Transaction, policy: Policy, row: sa.Row[Any], now: datetime) -> 
     today = civil_date(now, policy.zone)
     if row.deferred == 0 or (row.deferred_at and today < next_statement(civil_date(row.deferred_at, policy.zone))):
         return []
-    over = (sunken(row.ends_at, instants(row.kept), row.kept_until, now),)
+    over = (sunken_row(row, now),)
     given_up = now - timedelta(hours=policy.abandon_after_hours)
     held = count_spared(tx, Predicate(Cause.SUNSET, today, given_up, over))
     if not held and row.deferred is None:

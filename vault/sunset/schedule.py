@@ -22,6 +22,7 @@ __all__ = [
     "DESTROY",
     "NOTICE_DAYS",
     "Outcome",
+    "covered",
     "end_of",
     "latest_cut_off",
     "next_statement",
@@ -57,7 +58,7 @@ class Outcome:
     kept: tuple[tuple[datetime, datetime], ...] = ()
     """Filing periods [from, to) that are kept."""
     kept_until: datetime | None = None
-    """When what is kept is destroyed after all, without another decision."""
+    """So long what is kept is kept in any case; then ordinary retention says when it goes, and nothing else."""
 
 
 def end_of(day: date, zone: ZoneInfo) -> datetime:
@@ -112,6 +113,11 @@ def outcome_of(
         return Outcome("PRESERVE", order_id, (_EVER,), until)
     kept = tuple((_begin(first, zone), end_of(date.fromisoformat(last), zone)) for first, last in scope["keep"])
     return Outcome("PARTIAL", order_id, kept, until)
+
+
+def covered(sunset: Sunset, zone: ZoneInfo) -> tuple[tuple[datetime, datetime], ...]:
+    """The filing periods [from, to) that a sunset is about; none: the whole program (S1)."""
+    return tuple((_begin(first.isoformat(), zone), end_of(last, zone)) for first, last in sunset.filed)
 
 
 def _begin(day: str, zone: ZoneInfo) -> datetime:

@@ -135,7 +135,7 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
     # S4: what has latched stays as it is.
     Forbid(
         "sunsets_latch_once",
-        "UPDATE OF deadline, ends_at, latched_at, outcome, order_id, kept, kept_until",
+        "UPDATE OF deadline, ends_at, latched_at, outcome, order_id, covers, kept, kept_until",
         "sunsets",
         "OLD.latched_at IS NOT NULL",
         "the outcome of a sunset stays",
@@ -340,8 +340,11 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
         "NEW.condemned_at IS NOT NULL AND OLD.condemned_at IS NULL AND ("
         "(NEW.kind IN ('scrub', 'destroy') "
         "AND NOT EXISTS (SELECT 1 FROM orders WHERE id = NEW.order_id AND action = NEW.kind AND used_by = NEW.id)) "
-        "OR (NEW.kind = 'sweep' AND NEW.policy_version <> (SELECT MAX(version) FROM policies)))",
-        "nothing is condemned without authority: a sweep under the policy in force, everything else under its order",
+        "OR (NEW.kind = 'sweep' AND NEW.policy_version <> (SELECT MAX(version) FROM policies)) "
+        "OR (NEW.kind = 'sunset' AND NOT EXISTS (SELECT 1 FROM sunsets WHERE latched_at IS NOT NULL "
+        "AND outcome <> 'PRESERVE' AND COALESCE(order_id, '') = COALESCE(NEW.order_id, ''))))",
+        "nothing is condemned without authority: a sweep under the policy in force, what a sunset has left under what "
+        "has latched, everything else under its order",
     ),
     Forbid(
         "due_dates_come_nearer",

@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("docket", sa.String(length=60), nullable=True),
         sa.Column("reason", sa.String(length=1000), nullable=True),
         sa.Column("sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("seal_tag", sa.LargeBinary(length=32), nullable=True),
         sa.Column("ordered_at", sa.BigInteger(), nullable=True),
         sa.Column("served_at", sa.BigInteger(), nullable=True),
         sa.Column("effective_at", sa.BigInteger(), nullable=True),
@@ -57,7 +58,7 @@ def upgrade() -> None:
         sa.Column("released_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint(
             "(sealed IS NULL) = (docket IS NOT NULL) AND (sealed IS NULL) = (authority IS NOT NULL) "
-            "AND (sealed IS NULL OR reason IS NULL)",
+            "AND (sealed IS NULL OR reason IS NULL) AND (sealed IS NULL) = (seal_tag IS NULL)",
             name=op.f("ck_holds_sealed_or_clear"),
         ),
         sa.CheckConstraint("tail_days >= 0", name=op.f("ck_holds_tail_days")),
@@ -88,6 +89,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("custodian", sa.String(length=300), nullable=False),
         sa.Column("planned_at", sa.BigInteger(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=True),
         sa.Column("given_up_at", sa.BigInteger(), nullable=True),
         sa.Column("destroyed_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("tree IN ('active', 'held')", name=op.f("ck_masters_tree")),
@@ -164,6 +166,7 @@ def upgrade() -> None:
         sa.Column("latched_at", sa.BigInteger(), nullable=True),
         sa.Column("outcome", sa.String(length=20), nullable=True),
         sa.Column("order_id", sa.String(length=26), nullable=True),
+        sa.Column("covers", sa.JSON(), nullable=True),
         sa.Column("kept", sa.JSON(), nullable=True),
         sa.Column("kept_until", sa.BigInteger(), nullable=True),
         sa.Column("deferred_at", sa.BigInteger(), nullable=True),
