@@ -7,32 +7,37 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from keystore import MasterState, Tree
+from keystore import Custodian, MasterState, Tree
+from keystore.custodians import FileCustodian
 from keystore.custodians.awskms import AwsKmsCustodian
 from keystore.custodians.awskms_client import Kms, Place
-from tests.people import COUNSEL, HEAD
+from tests.people import COUNSEL, HEAD, founding_approvals, founding_policy
 from tests.services.strict_kms import StrictKms
-from tests.sunset.program import DEADLINE, OVER, end_program, events, ordered, sealed_off, to
+from tests.sunset.program import DEADLINE, OVER, SUNSET, end_program, events, ordered, sealed_off, to
 from tests.vault.databases import on_sqlite
 from tests.vault.holding import AUTHORITY, place_hold, release_hold
+from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.test_servings import serve
-from tests.vault.world import World
+from tests.vault.world import World, open_world_vault
 from vault import filing, holds
 from vault.alarms import alarms_of, spoken_alarms
-from vault.catalogue import Catalogue
+from vault.catalogue import Catalogue, keys
 from vault.catalogue.schema import access_tokens
 from vault.certificates import issue_certificate
 from vault.clock import SimulatedClock
 from vault.custody import Custody
 from vault.destruction import recover_destructions, require_newest_keys
 from vault.errors import BusyError, DamagedError, DestructionRefusedError
+from vault.founding import Founding, found_catalogue
 from vault.holds import Kind, Scope, Terms, copying, placing
 from vault.moving import masters_in_use, move_masters, renew_masters
 from vault.orders import Action
+from vault.policy import Policy
 from vault.rebuild import rebuild
 from vault.retention import Cause
 from vault.servings import settle_filings
@@ -136,6 +141,35 @@ def test_what_is_held_outlives_the_end_and_the_rest_dies_by_it(quick_world: Worl
     world.assert_destroyed(held)
     world.assert_readable(after)
     assert len(kms.names()) == 2
+
+
+@on_sqlite
+def test_a_vault_that_is_founded_with_a_sunset_ends_with_it(
+    quick_world: World, kms: AwsKmsCustodian, scratch: Path
+) -> None:
+    """S7: from its first master on, or once it is moved; a custodian that cannot end masters is told nothing."""
+    document = replace(Policy.decode(founding_policy()), sunset=SUNSET).encode()
+    approvals = founding_approvals(document)
+    files = FileCustodian(scratch / "keys", away_from=scratch / "elsewhere")
+    both: tuple[Custodian, ...] = (kms, files)
+    for number, custodian in enumerate(both):
+        home = scratch / str(number) / "home"
+        home.mkdir(parents=True, mode=0o700)
+        database = quick_world.databases.new(home)
+        vault = open_world_vault(home.parent, bytes([number] * 16), MemoryBucket(), quick_world.clock, database)
+        object.__setattr__(vault, "custody", Custody.of(files, kms))
+        choices = Founding(home, "-", home, "-", "-", custodian.uri, "America/New_York", 24)
+        assert found_catalogue(vault, custodian, replace(choices, policy=document, approvals=approvals))
+        ends = {one.tree: one.expires_at == OVER for one in masters_in_use(vault)}
+        assert ends == (FREE if number else BOUND)
+        with vault.catalogue.read() as tx:
+            planned = [keys.planned_end(tx, one.master) for one in masters_in_use(vault)]
+        assert planned == [None if number else OVER, None]
+        assert renew_masters(vault, "test") == []
+        # Moved to where masters can be ended, it is told there.
+        move_masters(vault, kms.uri, "test")
+        assert {one.tree: one.expires_at == OVER for one in masters_in_use(vault)} == BOUND
+        vault.catalogue.close()
 
 
 @on_sqlite
