@@ -382,7 +382,7 @@ def test_h8_a_hold_committed_just_before_condemning_protects(new_world: Callable
         scopes = [by_rule] if turn % 4 == 0 else [Scope((victim.id,)) for victim in victims]
 
         def strike(number: int, scope: Scope, turn: int = turn) -> None:
-            race.begun.wait()
+            race.await_start()
             time.sleep(number * 0.002)
             with suppress(holds.NothingToHoldError):
                 holds.place_hold(world.vault, Terms(Kind.AUDIT, AUTHORITY, f"{turn}/{number}"), scope, "counsel")
@@ -407,21 +407,25 @@ def test_h8_a_hold_committed_just_before_condemning_protects(new_world: Callable
 
 
 class Race:
-    """Starts holds and condemning at once, with a head start for the holds that makes either side win at times."""
+    """Starts holds and condemning at once, with a head start for either that makes both sides win at times."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()
-        self.head_start = 0.004
+        self._head_start = 0.004
 
     def step(self, name: str) -> None:
         if name == "condemn":
             self.begun.set()
-            time.sleep(self.head_start)
+            time.sleep(max(self._head_start, 0))
+
+    def await_start(self) -> None:
+        self.begun.wait()
+        time.sleep(max(-self._head_start, 0))
 
     def judge(self, held: int, of: int) -> None:
         """How fast the machine is just now shows in who won."""
         self.begun.clear()
         if held == 0:
-            self.head_start = self.head_start * 1.5 + 0.002
+            self._head_start += 0.004
         elif held == of:
-            self.head_start /= 2
+            self._head_start -= 0.004
