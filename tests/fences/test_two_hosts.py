@@ -113,8 +113,8 @@ def test_one_host_dies_and_nothing_is_lost(hosts: tuple[Host, Host]) -> None:
         assert there.get(theirs, kept).content == content
         (due,) = here.operator.file(1)
         assert there.get(theirs, due, "a.png").status_code == 200
+        eventually(lambda: len(here.nodes() | there.nodes()) == 2, "each host has its lease")
         before = here.nodes() | there.nodes()
-        assert len(before) == 2
 
         swept = here.operator.run("sweep", "--json")
 

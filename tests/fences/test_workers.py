@@ -163,8 +163,9 @@ def test_a_worker_without_its_lease_uses_no_key_and_recovers(serve: Callable[...
             assert service.put(client, record, content).status_code == 503
             other.execute("ROLLBACK")
         eventually(lambda: client.get("/readyz").status_code == 200, "the lease is renewed")
-        assert service.put(client, record, content).status_code == 201
-        assert service.get(client, record).content == content
+        # A machine that has much else to do may be late with a renewal again.
+        eventually(lambda: service.put(client, record, content).status_code in (200, 201), "what was refused is taken")
+        eventually(lambda: service.get(client, record).content == content, "what was taken is there")
         assert service.workers() == workers, "it lived, and said so"
 
 

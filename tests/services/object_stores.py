@@ -52,7 +52,7 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint's URL of a SeaweedFS server that all tests share."""
     store = EmbeddedStore(tmp_path_factory.mktemp("seaweedfs") / "store", ACCESS_KEY, SECRET_KEY)
     with pytest.MonkeyPatch.context() as patch:
-        # Each bucket has volumes of its own, and there are no more of them than would fit on the disk when all were full.
+        # Each bucket has volumes of its own, and there are no more than would fit on the disk when all were full.
         patch.setattr("vault.embedded_store.VOLUME_MEBIBYTES", 16)
         endpoint = store.start()
     try:
