@@ -26,6 +26,7 @@ from .sunset.latched import standing_outcome
 from .sunset.latching import forecast_duration
 from .sunset.schedule import end_of, latest_cut_off
 from .timekeeping import TimeState, time_state
+from .wording import number_of
 
 __all__ = ["Alarms", "Deadline", "alarms_of", "spoken_alarms"]
 
@@ -116,12 +117,11 @@ def spoken_alarms(alarms: Alarms) -> list[str]:
             "or destroyed until `shredvault sweep` has carried out the sunset."
         )
     if alarms.overdue.past_limit:
-        said.append(f"{alarms.overdue.past_limit} records are past the last day on which they may exist.")
+        late = number_of(alarms.overdue.past_limit, "record", "is", "are")
+        said.append(f"{late} past the last day that the policy allows.")
     if alarms.overdue.past_quarter:
-        said.append(
-            f"{alarms.overdue.past_quarter} records should have been destroyed by the end of their quarter: run "
-            "`shredvault sweep`."
-        )
+        late = number_of(alarms.overdue.past_quarter, "record")
+        said.append(f"{late} should have been destroyed by the end of the quarter: run `shredvault sweep`.")
     if deadline is None or deadline.latched_at is not None:
         return said
     if deadline.days_left < 0:

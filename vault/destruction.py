@@ -17,6 +17,7 @@ This is the only module that imports `keystore.destruction`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from keystore import KeyGraphError, MasterState, SealedRoot, Tree
@@ -32,6 +33,7 @@ from .ended import ended_at, has_ended
 from .errors import (
     BusyError,
     DestructionRefusedError,
+    MasterMissingError,
     OldCatalogueError,
     OrderRefusedError,
     RuleBrokenError,
@@ -269,19 +271,36 @@ def require_newest_keys(vault: Vault) -> None:
 
     Raises:
         OldCatalogueError: there is something that this catalogue cannot know of.
+        MasterMissingError: the custodian answers, and has not the master that is in use.
+        CustodianError: it cannot be opened, or does not answer.
     """
     require_published(vault)
-    with vault.catalogue.read() as tx:
-        given_out = keys.next_versions(tx)
-        standing = _open_roots(vault, tx)
-    for tree, version in given_out.items():
-        # Versions are given out before anything of them is written.
-        last = mirror.pack_name(tree, version - 1)
-        if any(True for _ in vault.bucket.names(f"{mirror.PREFIX}{tree}/", after=last)):
-            raise OldCatalogueError
-    if any(one.custodian.describe(one.root.master) is not MasterState.LIVE for one in standing):
-        than = "the custodian's keys, or these are out of reach"
-        raise OldCatalogueError(than)
+    before: object = None
+    while True:
+        with vault.catalogue.read() as tx:
+            given_out = keys.next_versions(tx)
+            standing = _open_roots(vault, tx)
+        old = _has_later_packs(vault, given_out)
+        gone = [one for one in standing if one.custodian.describe(one.root.master) is not MasterState.LIVE]
+        if not old and not gone:
+            return
+        # Whoever changes a tree meanwhile has said so here before he wrote a pack or destroyed a master.
+        seen = given_out, [one.root.master for one in standing]
+        if seen == before:
+            break
+        before = seen
+    if old:
+        raise OldCatalogueError
+    raise MasterMissingError(gone[0].root.master, gone[0].custodian.uri)
+
+
+def _has_later_packs(vault: Vault, given_out: Mapping[Tree, int]) -> bool:
+    """Versions are given out before anything of them is written."""
+    return any(
+        True
+        for tree, version in given_out.items()
+        for _ in vault.bucket.names(f"{mirror.PREFIX}{tree}/", after=mirror.pack_name(tree, version - 1))
+    )
 
 
 def _abandon(vault: Vault, destruction_id: DestructionId) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "KeystoreError",
     "LedgerBrokenError",
     "MasterGoneError",
+    "MasterMissingError",
     "NotApprovedError",
     "NotCanonicalError",
     "NotFoundError",
@@ -207,10 +208,21 @@ class CertificateRefusedError(VaultError):
 
 
 class OldCatalogueError(DestructionRefusedError):
-    """The catalogue is older than the bucket or the custodian: a restored backup, or a standby that lagged."""
+    """The catalogue is older than the bucket: a restored backup, or a standby that lagged."""
 
-    def __init__(self, than: str = "the bucket") -> None:
+    def __init__(self) -> None:
         super().__init__(
-            f"The catalogue is older than {than}: it seems to have been restored from a backup. "
+            "The catalogue is older than the bucket: it seems to have been restored from a backup. "
             "Nothing was changed; `shredvault rebuild` brings it forward."
+        )
+
+
+class MasterMissingError(DamagedError):
+    """The custodian answers and does not have the master that is in use: it is another one, or the master is lost."""
+
+    def __init__(self, master: str, custodian: str) -> None:
+        super().__init__(
+            f"The master key in use, {master}, is not at its custodian {custodian}. Nothing was changed. See that it "
+            "is the right one: that its disk is mounted, that it is the same token or server. Then run "
+            "`shredvault recover`. No `rebuild` brings a master key back."
         )

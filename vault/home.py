@@ -7,6 +7,7 @@ home/          0700
   signing.json 0600 the key that signs the ledger's checkpoints
   catalogue.db 0600 unless another database is named
   destructions/     records of destructions
+  last-checkpoint   0600 the ledger's checkpoint as `status --check` saw it last
 objects/       the embedded object store, unless another is named
 keys/          the file custodian's masters, unless another custodian is named
 ```
@@ -118,8 +119,10 @@ def found_vault(founding: Founding, clock: Clock | None = None, *, ask: Ask | No
             catalogue.incarnation()
     path = founding.home
     path.mkdir(parents=True, mode=0o700, exist_ok=True)
-    for data in (path, founding.objects_folder):
-        open_custodian(founding.custodian, away_from=data, ask=ask)
+    if not (path / _SETTINGS).exists():
+        # Later what it needs must be there: whatever is made anew has no keys in it.
+        for data in (path, founding.objects_folder):
+            open_custodian(founding.custodian, away_from=data, ask=ask, make=True)
     settings = {
         "format": FORMAT,
         "objects": founding.objects,
@@ -230,9 +233,10 @@ def allow_custodian(path: Path, uri: str, *, ask: Ask | None = None) -> bool:
         CustodianError: the custodian cannot be used.
     """
     home = Home.at(path)
+    known = uri in home.settings["custodians"]
     for data in (path, Path(home.settings["objects_folder"])):
-        open_custodian(uri, away_from=data, ask=ask)
-    if uri in home.settings["custodians"]:
+        open_custodian(uri, away_from=data, ask=ask, make=not known)
+    if known:
         return False
     write_json(path / _SETTINGS, home.settings | {"custodians": [*home.settings["custodians"], uri]})
     return True

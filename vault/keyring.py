@@ -41,7 +41,6 @@ __all__ = [
     "fetch_key",
     "found_tree",
     "grow",
-    "open_custodians",
     "open_root",
     "open_tree",
     "page_loader",
@@ -55,17 +54,6 @@ TRIES: Final = 8
 def custodian_of(vault: Vault, tx: Transaction, root: SealedRoot) -> Custodian:
     """The custodian at which a root's master stands."""
     return vault.custody.at(keys.custodian_address(tx, root.master))
-
-
-def open_custodians(vault: Vault) -> None:
-    """Open the custodians of both current masters, so that a missing PIN is told before anything has begun.
-
-    Raises:
-        CustodianError: one cannot be opened.
-    """
-    with vault.catalogue.read() as tx:
-        for tree in Tree:
-            custodian_of(vault, tx, keys.current_root(tx, tree))
 
 
 def open_root(vault: Vault, tx: Transaction, root: SealedRoot) -> OpenTree:
@@ -90,7 +78,7 @@ def record_key(vault: Vault, cohort: int, slot: int) -> Key:
         KeyError: neither tree has it.
         CustodianError: the custodian does not answer, or no longer has a master it should have.
     """
-    for _ in range(TRIES):
+    for tried in range(1, TRIES + 1):
         try:
             return _through(vault, Tree.ACTIVE, cohort, slot)
         except (KeyError, MasterGoneError) as absent:
@@ -100,8 +88,9 @@ def record_key(vault: Vault, cohort: int, slot: int) -> Key:
                 # A master may die between the reading of a root and its use: then there is a newer root.
                 if not isinstance(absent, MasterGoneError):
                     raise
-    message = "The key tree is being changed by others; try again."
-    raise BusyError(message)
+                if tried == TRIES:
+                    raise absent from None
+    raise AssertionError  # the last try returns or raises
 
 
 def fetch_key(vault: Vault, use: KeyUse, row: sa.Row[Any]) -> None:
@@ -155,12 +144,15 @@ def grow(
 
     Raises:
         BusyError: the tree kept changing.
+        CustodianError: the custodian does not answer, or does not have the master that it should have.
     """
-    for _ in range(TRIES):
+    for tried in range(1, TRIES + 1):
         try:
             grown = _stage(vault, tree, plan)
         except MasterGoneError:
             # A master may die between the reading of a root and its use: then there is a newer root.
+            if tried == TRIES:
+                raise
             continue
         if grown is None:
             return

@@ -62,6 +62,7 @@ from .servings import end_every_serving
 from .sheets import NAME_TAG_BYTES, Slip, name_tag
 from .sunset.latching import fill_sunset
 from .timekeeping import found_marks
+from .wording import number_of
 
 __all__ = ["Rebuilt", "rebuild"]
 
@@ -115,9 +116,10 @@ def rebuild(
         for _, key in found.living:
             owned.callback(key.wipe)
         if found.lost and not leave_lost:
+            lost = number_of(len(found.lost), "record", "has", "have")
             message = (
-                f"{len(found.lost)} records have a manifest and no key that opens it, though no destruction condemned "
-                "them. See that all custodians in vault.json are in reach; if they are lost, go on with --leave-lost."
+                f"{lost} a manifest and no key that opens it, though no destruction condemned them. See that all "
+                "custodians in vault.json are in reach, keys and all; if those are lost, go on with --leave-lost."
             )
             raise DamagedError(message)
         if retained is not None:

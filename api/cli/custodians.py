@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from vault.catalogue.destructions import Destruction
+from vault.destruction import require_newest_keys
 from vault.fences import Node
 from vault.home import Home, allow_custodian, open_vault
-from vault.keyring import open_custodians
 from vault.moving import masters_in_use, move_masters, renew_masters
 from vault.reclaim import reclaim
 from vault.status import destruction_record, find_destruction, write_destruction_record
@@ -70,7 +70,7 @@ def move(*, uri: Address, home: HomeOption = None, as_json: JsonOption = False) 
     where = Home.at(load_settings(home=home).home_folder)
     allow_custodian(where.path, uri, ask=somebody())
     with open_vault(where.path, ask=somebody()) as vault, Node(vault):
-        open_custodians(vault)
+        require_newest_keys(vault)
         with carrying_out(), stepping() as step:
             done = move_masters(vault, uri, "move at the command line", step)
         for one in done:
@@ -89,7 +89,7 @@ def renew(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """
     where = Home.at(load_settings(home=home).home_folder)
     with open_vault(where.path, ask=somebody()) as vault, Node(vault):
-        open_custodians(vault)
+        require_newest_keys(vault)
         with carrying_out(), stepping() as step:
             done = renew_masters(vault, "renewal at the command line", step)
         for one in done:

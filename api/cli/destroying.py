@@ -15,7 +15,7 @@ import typer
 from vault.catalogue.destructions import Destruction
 from vault.certificates import issue_missing
 from vault.context import Vault, current_policy
-from vault.destruction import carry_out
+from vault.destruction import carry_out, require_newest_keys
 from vault.ended import has_ended
 from vault.errors import NotFoundError
 from vault.fences import Node
@@ -23,13 +23,13 @@ from vault.frozen_lists import Forecast, forecast, forecast_ordered, freeze_orde
 from vault.holds import copy_held_keys, finish_endings
 from vault.home import Home, open_vault
 from vault.ids import DestructionId
-from vault.keyring import open_custodians
 from vault.moving import renew_masters
 from vault.orders import Action
 from vault.reclaim import reclaim
 from vault.retention import Cause
 from vault.status import destruction_record, destructions, find_destruction, write_destruction_record
 from vault.sunset.latching import tick
+from vault.wording import number_of
 
 from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
@@ -58,6 +58,12 @@ _WHY = {
     "not eligible": "it may not be destroyed now",
     "receiving": "documents are still coming in",
     "gone": "destroyed by now",
+}
+_CALLED = {
+    Cause.SWEEP: "A sweep",
+    Cause.SCRUB: "A scrub",
+    Cause.DESTROY: "This order",
+    Cause.SUNSET: "The sunset",
 }
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be destroyed and why; change nothing.")]
@@ -88,7 +94,7 @@ def sweep(
         if dry_run:
             _show_forecast(seen, as_json=as_json)
             return
-        open_custodians(vault)
+        require_newest_keys(vault)
         for sentence in tick(vault):
             note(sentence)
         if has_ended(vault):
@@ -98,10 +104,10 @@ def sweep(
         _follow_holds(vault, where)
         with vault.catalogue.read() as tx:
             version = current_policy(tx).version
-        _destroy(vault, where, Cause.SWEEP, freeze_sweep(vault), no_reclaim, as_json)
+        _destroy(vault, where, freeze_sweep(vault), no_reclaim, as_json)
         if "ordered" in forecast(vault, Cause.SUNSET).would_die:
             # S4: what has latched needs nobody's order; only a hold keeps a record from it.
-            _destroy(vault, where, Cause.SUNSET, freeze_sunset(vault), no_reclaim, as_json)
+            _destroy(vault, where, freeze_sunset(vault), no_reclaim, as_json)
         with carrying_out():
             renewed = renew_masters(vault, f"standing policy version {version}")
         for one in renewed:
@@ -197,8 +203,8 @@ def _under_order(
             return
         if not yes and seen.would_die:
             _confirm(seen)
-        open_custodians(vault)
-        _destroy(vault, where, cause, freeze_ordered(vault, order_id), no_reclaim, as_json)
+        require_newest_keys(vault)
+        _destroy(vault, where, freeze_ordered(vault, order_id), no_reclaim, as_json)
 
 
 def _confirm(seen: Forecast) -> None:
@@ -206,8 +212,9 @@ def _confirm(seen: Forecast) -> None:
         message = "A destruction must be confirmed at a terminal, or with --yes. Nothing was destroyed."
         raise CommandError(ExitCode.NOT_CONFIRMED, message)
     count = sum(seen.would_die.values())
-    phrase = f"destroy {count} records"
-    note(f"This destroys {count} records for ever. To go on, type: {phrase}")
+    records = number_of(count, "record")
+    phrase = f"destroy {records}"
+    note(f"This destroys {records} for ever. To go on, type: {phrase}")
     try:
         typed = input("> ")
     except EOFError:
@@ -233,13 +240,12 @@ def _show_forecast(seen: Forecast, *, as_json: bool) -> None:
     rows += [("would be kept", count, _WHY[why]) for why, count in sorted(seen.would_live.items())]
     if rows:
         table(("", "records", "because"), rows)
-    say(f"A {seen.cause} now would destroy {dies} records and keep {lives}. Nothing was changed.")
+    say(f"{_CALLED[seen.cause]} now would destroy {number_of(dies, 'record')} and keep {lives}. Nothing was changed.")
 
 
 def _destroy(
     vault: Vault,
     where: Home,
-    cause: Cause,
     destruction_id: DestructionId,
     no_reclaim: bool,  # noqa: FBT001  # handed on
     as_json: bool,  # noqa: FBT001
@@ -258,7 +264,7 @@ def _destroy(
     if as_json:
         print_json({**destruction_record(done), "path": path, "seconds": round(seconds, 3)})
         return
-    say(f"The {cause} destroyed {done.condemned} records in {seconds:.2f} s.")
+    say(f"{number_of(done.condemned or 0, 'record', 'was', 'were')} destroyed in {seconds:.2f} s.")
     _show(done, path)
 
 
@@ -298,7 +304,7 @@ def _destroyed(done: Destruction) -> str:
     gone = (done.condemned or 0) if done.completed_at else 0
     if done.kind == "move":
         return "the old master, no record"
-    return f"{gone} copies of keys, no record" if done.hold_id is not None else f"{gone} records"
+    return f"{number_of(gone, 'copy')} of keys, no record" if done.hold_id is not None else number_of(gone, "record")
 
 
 def _completion(done: Destruction) -> str:

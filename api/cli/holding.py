@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from vault.context import Vault
+from vault.destruction import require_newest_keys
 from vault.fences import Node
 from vault.holds import (
     HoldLine,
@@ -31,9 +32,9 @@ from vault.holds import (
     widen_hold,
 )
 from vault.home import Home, open_vault
-from vault.keyring import open_custodians
 from vault.reclaim import reclaim
 from vault.status import destruction_record, find_destruction, write_destruction_record
+from vault.wording import number_of
 
 from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
@@ -234,7 +235,7 @@ def release(
     """
     where = Home.at(load_settings(home=home).home_folder)
     with open_vault(where.path, ask=somebody()) as vault, Node(vault):
-        open_custodians(vault)
+        require_newest_keys(vault)
         with carrying_out(), stepping() as step:
             released = release_hold(vault, hold_id, order, step)
         reclaim(vault)
@@ -249,7 +250,8 @@ def release(
     elif not done:
         say(f"The hold protects what the order lets go until {when(released.ends_at)}; the sweep after that ends it.")
     for one, path in zip(done, paths, strict=True):
-        say(f"The order is carried out. {one.condemned} key copies are destroyed; no record is.")
+        copies = number_of(one.condemned or 0, "key copy", "is", "are")
+        say(f"The order is carried out. {copies} destroyed; no record is.")
         say(f"Written down in {path}")
 
 
@@ -309,7 +311,7 @@ def _plain(line: HoldLine) -> dict[str, Any]:
 
 
 def _protects(hold: Mapping[str, Any]) -> str:
-    parts = [f"{hold['records']} records"] if hold["records"] or not hold["scopes"] else []
+    parts = [number_of(hold["records"], "record")] if hold["records"] or not hold["scopes"] else []
     return "; ".join([*parts, *(_spoken(scope) for scope in hold["scopes"])])
 
 
@@ -323,9 +325,14 @@ def _spoken(scope: Mapping[str, Any]) -> str:
 
 def _report(placed: Placed, *, as_json: bool) -> None:
     _answer(placed, placed.answers, as_json=as_json)
+    if not placed.keys_copied:
+        note(
+            "The hold is in force. Second copies of its records' keys could not be made now: the custodian does not "
+            "answer, or somebody changes the keys. `shredvault recover` makes them; tell the operator."
+        )
     missed = sum(answer != "held" for answer in placed.answers.values())
     if missed:
-        note(f"{missed} of {len(placed.answers)} records could not be held; the others are held.")
+        note(f"{missed} of {number_of(len(placed.answers), 'record')} could not be held; the others are held.")
         raise typer.Exit(ExitCode.PARTLY)
 
 
@@ -336,7 +343,7 @@ def _answer(placed: Placed | None, answers: dict[str, str], *, as_json: bool) ->
     if answers:
         table(("record", "answer"), answers.items())
     if placed:
-        say(f"Hold {placed.hold_id} protects {placed.matched} records.")
+        say(f"Hold {placed.hold_id} protects {number_of(placed.matched, 'record')}.")
 
 
 def _scope(

@@ -15,6 +15,7 @@ from vault.log.showing import checkpoint_at, consistency, latest_checkpoint, pro
 from vault.log.signing import vault_id_of
 from vault.log.verifying import Verified, export_ledger, read_note, verify_folder, verify_vault
 from vault.log.witnesses import keep_cosigned, name_witness
+from vault.wording import number_of
 
 from .exits import CommandError, ExitCode
 from .manual import described
@@ -154,7 +155,8 @@ def _tell(found: Verified, *, as_json: bool) -> None:
         return
     say(f"The ledger is whole: {found.size} entries, root {found.root.hex()}.")
     if found.kept:
-        say(f"{found.kept} checkpoints that were kept elsewhere are of this history.")
+        kept = number_of(found.kept, "checkpoint", "that was", "that were")
+        say(f"It agrees with {kept} kept elsewhere.")
     else:
         say("No checkpoint from elsewhere was compared: that its end was not cut off, only such a one can show.")
 

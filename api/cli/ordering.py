@@ -26,6 +26,7 @@ from vault.processes import Process
 from vault.replacement import can_replace_unasked, replace_catalogue
 from vault.servings import begin_serving, settle_filings
 from vault.sunset.latching import tick
+from vault.wording import number_of
 
 from .exits import KNOWN_ERRORS, ExitCode, code_of
 from .screen import note
@@ -52,7 +53,8 @@ def put_in_order(home: Path, endpoint: str | None, serving: str) -> None:
             raise DestructionRefusedError(message) from old
         note("The catalogue is an old one; a new one is made from the bucket and the custodian.")
         done = replace_catalogue(where, endpoint=endpoint, unasked=True)
-        note(f"{done.rebuilt.records} records live on, {done.rebuilt.held} of them held; {done.tokens} access tokens.")
+        living = number_of(done.rebuilt.records, "record", "lives", "live")
+        note(f"{living} on, {done.rebuilt.held} of them held; {number_of(done.tokens or 0, 'access token')}.")
         note("Records that were still receiving documents must be filed again.")
         _put_in_order(home, endpoint, serving)
 

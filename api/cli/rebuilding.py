@@ -8,6 +8,7 @@ import typer
 
 from vault.home import Home
 from vault.replacement import replace_catalogue
+from vault.wording import number_of
 
 from .exits import carrying_out
 from .manual import described
@@ -58,11 +59,15 @@ def rebuild_command(
             }
         )
         return
-    say(f"{done.records} records live on, {done.held} of them held by {done.holds_in_force} holds.")
-    say(f"{done.condemned} condemned records stay closed; their older master keys are destroyed.")
+    living = number_of(done.records, "record", "lives", "live")
+    say(f"{living} on, {done.held} of them held by {number_of(done.holds_in_force, 'hold')}.")
+    if done.condemned:
+        closed = number_of(done.condemned, "condemned record", "stays", "stay")
+        say(f"{closed} closed; `shredvault recover` deletes the sealed bytes.")
+    say("All older master keys are destroyed.")
     if replaced.tokens is None:
         note("There is no old catalogue that can be read; make new access tokens.")
     else:
-        say(f"{tokens} access tokens were taken over.")
+        say(f"{number_of(tokens, 'access token', 'was', 'were')} taken over.")
     for record in done.lost:
         note(f"Record {record} has a manifest and no key.")

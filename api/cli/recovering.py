@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from vault.certificates import issue_missing
-from vault.destruction import recover_destructions
+from vault.destruction import recover_destructions, require_newest_keys
 from vault.fences import Node
 from vault.holds import copy_held_keys
 from vault.home import Home, open_vault
-from vault.keyring import open_custodians
 from vault.reclaim import reclaim, sweep_litter
 from vault.status import destructions, status_of, write_destruction_record
+from vault.wording import number_of
 
 from .manual import described
 from .screen import counting, locked_objects, print_json, say, somebody, stepping
@@ -28,7 +28,7 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """
     where = Home.at(load_settings(home=home).home_folder)
     with open_vault(where.path, ask=somebody()) as vault, Node(vault):
-        open_custodians(vault)
+        require_newest_keys(vault)
         with stepping() as step:
             found = recover_destructions(vault, step)
         uncertified = issue_missing(vault)
@@ -61,16 +61,16 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     for one in found.finished:
         say(f"Finished: destruction {one}.")
     done = [
-        (found.masters_discarded, "unused master keys discarded"),
-        (reclaimed, "records' space reclaimed"),
-        (litter, "leftovers of broken uploads deleted"),
+        (found.masters_discarded, "unused master key", "discarded"),
+        (reclaimed, "destroyed record", "reclaimed: the sealed bytes are deleted"),
+        (litter, "leftover", "of broken uploads deleted"),
     ]
-    for count, what in done:
+    for count, noun, what in done:
         if count:
-            say(f"{count} {what}.")
+            say(f"{number_of(count, noun)} {what}.")
     if copied:
         say("Keys of held records copied.")
     if locked.count:
         say(f"Object lock keeps {locked_objects(locked)} in the bucket; `shredvault status --json` lists them.")
-    if not (found.undone or found.finished or copied or any(count for count, _ in done)):
+    if not (found.undone or found.finished or copied or any(count for count, *_ in done)):
         say("Nothing was cut off; there was nothing to do.")

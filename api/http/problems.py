@@ -29,7 +29,6 @@ from vault.errors import (
     EmptyDocumentError,
     HoldRefusedError,
     IdempotencyConflictError,
-    MasterGoneError,
     NotFoundError,
     OrderRefusedError,
     RecordClosedError,
@@ -215,9 +214,6 @@ PROBLEMS: Final[Mapping[type[Exception], Kind]] = {
     ),
     CustodianUnavailableError: Kind(
         "custodian", 503, "The custodian of the keys does not answer", "The master key cannot be used now.", _LATER_S
-    ),
-    MasterGoneError: Kind(
-        "busy-keys", 503, "The keys are being changed", "A destruction is replacing the keys just now.", _SOON_S
     ),
     CustodianError: Kind(
         "custodian-refused",

@@ -46,11 +46,18 @@ _WRAPPED_BYTES: Final = _NONCE_BYTES + KEY_BYTES + _TAG_BYTES
 class FileCustodian:
     """Keeps masters as files. See `Custodian` for the contract of each method."""
 
-    def __init__(self, folder: Path, *, away_from: Path) -> None:
-        """Use `folder`, made with mode 0700 where absent.
+    def __init__(self, folder: Path, *, away_from: Path, make: bool = True) -> None:
+        """Use `folder`.
+
+        Args:
+            folder: where the masters are.
+            away_from: the vault's home; neither may be inside the other.
+            make: make `folder`, with mode 0700, where it is absent. For the beginning only: an empty folder in the
+                place of a disk that is not mounted would answer that every master is gone.
 
         Raises:
-            CustodianError: `folder` is inside `away_from` or the other way round, or cannot be used.
+            CustodianError: `folder` is inside `away_from` or the other way round, or is open to others.
+            CustodianUnavailableError: it cannot be used, or is absent and not to be made.
         """
         self._folder = folder.resolve()
         home = away_from.resolve()
@@ -62,6 +69,8 @@ class FileCustodian:
             raise CustodianError(message)
         with _translated(self._folder):
             if not self._folder.exists():
+                if not make:
+                    raise CustodianUnavailableError(self._absent())
                 self._folder.mkdir(parents=True, mode=0o700)
                 _sync_folder(self._folder.parent)
             if self._folder.stat().st_mode & 0o077:
@@ -176,6 +185,12 @@ class FileCustodian:
                 if path == master or (path.suffix == _PARTIAL and path.name.partition(".")[0] == name)
             ]
 
+    def _absent(self) -> str:
+        return (
+            f"The folder with the master keys is not there: {self._folder}. Is its disk mounted? It is not made anew, "
+            "because the keys would not be in it."
+        )
+
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             message = "A master's name has 1 to 64 of a-z, 0-9 and -."
@@ -193,6 +208,8 @@ class FileCustodian:
                     kind = os.fstat(descriptor)
                     count = file.readinto(buffer)
             except FileNotFoundError as gone:
+                if not self._folder.exists():
+                    raise CustodianUnavailableError(self._absent()) from gone
                 message = f"There is no master named {name}."
                 raise MasterGoneError(message) from gone
         if not stat.S_ISREG(kind.st_mode) or kind.st_nlink != 1:

@@ -22,16 +22,18 @@ _EXTRAS: Final = {"pkcs11": "hsm", "hvac": "openbao", "requests": "openbao"}
 """By the package that is missing: what to install."""
 
 
-def open_custodian(uri: str, *, away_from: Path, ask: Ask | None = None) -> Custodian:
+def open_custodian(uri: str, *, away_from: Path, ask: Ask | None = None, make: bool = False) -> Custodian:
     """Open the custodian that `uri` names: `file:`, `pkcs11:`, `openbao:`, `awskms:` or `split:`.
 
     Args:
         uri: which custodian, and where.
         ask: asks the operator for a PIN or token; None where nobody can be asked.
         away_from: the vault's home; a custodian that keeps keys in files refuses to keep them in there.
+        make: make what a new custodian needs (the folder of `file:`); for one that is in use it must be there.
 
     Raises:
         CustodianError: the URI names no custodian this version has, or one whose library is not installed.
+        CustodianUnavailableError: it does not answer, or its folder is not there.
     """
     scheme = uri.partition(":")[0]
     try:
@@ -50,12 +52,14 @@ def open_custodian(uri: str, *, away_from: Path, ask: Ask | None = None) -> Cust
         if scheme == "split":
             from .split import SplitCustodian  # noqa: PLC0415
 
-            return SplitCustodian.from_uri(uri, lambda member: open_custodian(member, away_from=away_from, ask=ask))
+            return SplitCustodian.from_uri(
+                uri, lambda member: open_custodian(member, away_from=away_from, ask=ask, make=make)
+            )
     except ModuleNotFoundError as missing:
         _not_installed(scheme, missing)
     parts = urlsplit(uri)
     if parts.scheme == "file" and parts.netloc == "" and parts.path.startswith("/"):
-        return FileCustodian(Path(unquote(parts.path)), away_from=away_from)
+        return FileCustodian(Path(unquote(parts.path)), away_from=away_from, make=make)
     message = (
         "The custodian must be given as file:/absolute/folder, pkcs11:…, openbao:…, awskms:REGION or split:URI,URI."
     )

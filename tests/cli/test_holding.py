@@ -109,7 +109,7 @@ def test_a_sealed_hold_is_in_no_list_but_for_whoever_has_counsels_key(operator: 
     assert operator.run("hold", "answer", due, "--json").data["answers"] == {due: "in the vault"}
     for words in (("status",), ("hold", "list", "--all"), ("sweep", "--dry-run")):
         seen = operator.run(*words)
-        assert not any(told in seen.out + seen.err for told in ("16-cv-1", "Supreme", "grand jury", "1 holds", hold))
+        assert not any(told in seen.out + seen.err for told in ("16-cv-1", "Supreme", "grand jury", "1 hold", hold))
     key = operator.folder / "counsel.key"
     (line,) = operator.run("hold", "list", "--key", str(key), "--json").data
     assert (line["id"], line["docket"], line["reason"]) == (hold, "16-cv-1", "grand jury")

@@ -50,7 +50,7 @@ class Place:
     raced_names: int = RACED_NAMES
 
     def open(self) -> Custodian:
-        return open_custodian(self.uri, away_from=self.home)
+        return open_custodian(self.uri, away_from=self.home, make=True)
 
 
 def file_place(folder: Path, _: pytest.FixtureRequest) -> Place:
@@ -384,6 +384,26 @@ def test_a_folder_open_to_others_is_refused(folder: Path, tmp_path: Path, mode: 
         FileCustodian(folder, away_from=tmp_path / "home")
 
 
+@pytest.mark.parametrize("uri", ["file:{}/keys", "split:file:{}/other,file:{}/keys"])
+def test_a_folder_in_use_is_not_made_anew(tmp_path: Path, uri: str, root_key: Key) -> None:
+    """Empty, in the place of a disk that is not mounted, it would answer that every master is gone."""
+    uri, home = uri.replace("{}", str(tmp_path)), tmp_path / "home"
+    custodian = open_custodian(uri, away_from=home, make=True)
+    custodian.create("a")
+    wrapped = custodian.wrap("a", root_key, BOUND_TO)
+    (tmp_path / "keys").rename(tmp_path / "away")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CustodianUnavailableError, match="not there"):
+        open_custodian(uri, away_from=home)
+    with pytest.raises(CustodianUnavailableError):
+        custodian.unwrap("a", wrapped, BOUND_TO)
+    with pytest.raises(CustodianUnavailableError):
+        custodian.describe("a")
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "away").rename(tmp_path / "keys")
+    assert open_custodian(uri, away_from=home).describe("a") is MasterState.LIVE
+
+
 @pytest.mark.parametrize("keys", ["home", "home/keys", "home/a/b", ".", "home/../home/keys", "link", "link/keys"])
 def test_keys_and_home_must_lie_apart(tmp_path: Path, keys: str) -> None:
     home = tmp_path / "home"
@@ -653,5 +673,5 @@ def test_uris_that_name_no_custodian(tmp_path: Path, uri: str) -> None:
 
 
 def test_a_uri_may_be_quoted(tmp_path: Path) -> None:
-    open_custodian(f"file:{tmp_path}/my%20keys", away_from=tmp_path / "home").create("a")
+    open_custodian(f"file:{tmp_path}/my%20keys", away_from=tmp_path / "home", make=True).create("a")
     assert (tmp_path / "my keys" / "a.master").exists()

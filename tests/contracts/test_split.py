@@ -119,7 +119,7 @@ def two_roots(custodian: Custodian, key: Key) -> list[SealedRoot]:
 def test_a_key_destroyed_with_the_members_own_tool_is_noticed(tmp_path: Path, root_key: Key, victim: str) -> None:
     """For files that tool is `rm`. The other member lives, and is of no use."""
     uri = f"split:file:{tmp_path}/keys-1,file:{tmp_path}/keys-2"
-    custodian = open_custodian(uri, away_from=tmp_path / "home")
+    custodian = open_custodian(uri, away_from=tmp_path / "home", make=True)
     custodian.create("a")
     custodian.create("b")
     wrapped, other = custodian.wrap("a", root_key, BOUND_TO), custodian.wrap("b", root_key, BOUND_TO)
@@ -382,7 +382,7 @@ def test_uris_that_name_no_split(tmp_path: Path, uri: str) -> None:
 
 def test_one_place_under_two_spellings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CustodianError, match="differ"):
-        open_custodian(f"split:file:{tmp_path}/keys,file:{tmp_path}/x/../keys", away_from=tmp_path / "home")
+        open_custodian(f"split:file:{tmp_path}/keys,file:{tmp_path}/x/../keys", away_from=tmp_path / "home", make=True)
     (tmp_path / "link").symlink_to(tmp_path / "keys")
     with pytest.raises(CustodianError, match="differ"):
         open_custodian(f"split:file:{tmp_path}/keys,file:{tmp_path}/link", away_from=tmp_path / "home")
@@ -390,7 +390,7 @@ def test_one_place_under_two_spellings_is_refused(tmp_path: Path) -> None:
 
 def test_a_comma_in_a_members_uri(tmp_path: Path) -> None:
     uri = f"split:file:{tmp_path}/a%2Cb,file:{tmp_path}/c"
-    custodian = open_custodian(uri, away_from=tmp_path / "home")
+    custodian = open_custodian(uri, away_from=tmp_path / "home", make=True)
     custodian.create("a")
     assert (tmp_path / "a,b" / "a.master").exists()
     assert custodian.uri == uri

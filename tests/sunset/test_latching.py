@@ -61,7 +61,7 @@ def test_nobody_decides_and_everything_goes_that_is_not_held(quick_world: World)
         world.destroy(Cause.SUNSET)
     latched, deferred = tick(world.vault)
     assert "2026-03-08 is over; its outcome is DESTROY, by default" in latched
-    assert "1 records are held" in deferred
+    assert "1 record is held" in deferred
     assert tick(world.vault) == []
     after = world.file()
     assert world.destroy(Cause.SUNSET).condemned == 1
@@ -69,7 +69,7 @@ def test_nobody_decides_and_everything_goes_that_is_not_held(quick_world: World)
     world.assert_readable(held, after)
     # Held, it is deferred month by month, with a statement each time, and needs no other decision.
     to(world, OVER + timedelta(days=32))
-    assert [sentence[:9] for sentence in tick(world.vault)] == ["1 records"]
+    assert [sentence[:8] for sentence in tick(world.vault)] == ["1 record"]
     assert tick(world.vault) == []
     release_hold(world.vault, hold, "test")
     assert sealed_off(world, held.id)

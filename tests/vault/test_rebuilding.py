@@ -180,7 +180,7 @@ def test_an_altered_manifest_is_an_incident_and_destroys_nothing(
     honest = bucket.get(name, limit=10**6)
     bucket.put(name, alter(honest))
     masters = quick_world.custodian.names()
-    with pytest.raises(DamagedError, match="1 records have a manifest and no key"):
+    with pytest.raises(DamagedError, match="1 record has a manifest and no key"):
         rebuilt(quick_world, databases)
     assert quick_world.custodian.names() >= masters
     bucket.put(name, honest)

@@ -24,6 +24,7 @@ from vault.overdue import last_day as last_day_of
 from vault.policy import Policy
 from vault.software import software_version
 from vault.sunset.latched import authority_of
+from vault.wording import number_of
 
 from .observations import Dates, dates_of, told
 
@@ -225,17 +226,13 @@ def _verification(destruction: Destruction) -> dict[str, Any] | None:
 def _not_destroyed(destruction: Destruction) -> list[str]:
     """What lives on, in plain words."""
     told = [
-        f"{_records(count)} {_WHY.get(why, f'kept: {why}')}." for why, count in sorted(destruction.not_listed.items())
+        f"{number_of(count, 'record')} {_WHY.get(why, f'kept: {why}')}."
+        for why, count in sorted(destruction.not_listed.items())
     ]
     if destruction.withdrawn:
-        told.append(
-            f"{_records(destruction.withdrawn)} withdrawn from the list: held, or not due, when it came to them."
-        )
+        withdrawn = number_of(destruction.withdrawn, "record")
+        told.append(f"{withdrawn} withdrawn from the list: held, or not due, when it came to them.")
     return [*told, "Every record that was filed after the list was frozen.", "Whatever is kept outside this vault."]
-
-
-def _records(count: int) -> str:
-    return "1 record" if count == 1 else f"{count} records"
 
 
 def _silent_elsewhere(observed: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ from vault.catalogue.holding import hold_records, hold_scopes, holds, record_hol
 from vault.catalogue.schema import access_tokens
 from vault.clock import civil_date
 from vault.context import Vault, current_policy, note
-from vault.errors import HoldRefusedError, NotFoundError
+from vault.errors import BusyError, CustodianError, HoldRefusedError, NotFoundError
 from vault.ids import HoldId, new_id
 from vault.ledger import publish
 from vault.policy import Policy
@@ -59,6 +59,8 @@ class Placed:
     """Records that the whole hold protects now."""
     repeated: bool
     """Whether all of it was in force before."""
+    keys_copied: bool
+    """False when the held tree could not be changed now. The hold is in force all the same (H2)."""
 
 
 def place_hold(vault: Vault, terms: Terms, scope: Scope, placer: str) -> Placed:
@@ -302,8 +304,16 @@ def _note_widened(tx: Transaction, hold_id: HoldId, added: _Added, placer: str, 
 
 def _placed(vault: Vault, added: _Added) -> Placed:
     publish(vault)
-    copy_held_keys(vault)
+    try:
+        copy_held_keys(vault)
+    except (CustodianError, BusyError):
+        # The hold is in force all the same. The next sweep, start or `recover` makes the copies.
+        copied = False
+    else:
+        copied = True
     with vault.catalogue.read() as tx:
         count = sa.select(sa.func.count(sa.distinct(record_holds.c.record_id)))
         matched = tx.execute(count.where(record_holds.c.hold_id == added.hold_id)).scalar_one()
-    return Placed(added.hold_id, added.answers, matched, repeated=not (added.records or added.clauses))
+    return Placed(
+        added.hold_id, added.answers, matched, repeated=not (added.records or added.clauses), keys_copied=copied
+    )

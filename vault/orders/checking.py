@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from vault.context import Vault, current_policy
 from vault.errors import OrderRefusedError
+from vault.wording import number_of
 
 from .accepting import judge_order
 from .actions import QUORUMS, Action, spoken
@@ -83,7 +84,7 @@ def _effect(action: Action, scope: Mapping[str, Any]) -> str:
     if action in (Action.SCRUB, Action.DESTROY):
         which = "every record that no hold protects" if action is Action.SCRUB else "named records"
         return (
-            f"destroy {scope['count']} records for ever ({which}), exactly those on list {scope['list']}, "
+            f"destroy {number_of(scope['count'], 'record')} for ever ({which}), exactly those on list {scope['list']}, "
             f"whose root is {scope['root']}. Records that are held by then are left out."
         )
     if action is Action.RELEASE:

@@ -29,6 +29,7 @@ from vault.retention import Cause, Predicate, Verdict, count_spared
 from vault.salvage import LatchedSunset
 from vault.timekeeping import observe_time, require_trusted_time
 from vault.trusted_time import Suspect
+from vault.wording import number_of
 
 from .ending import LAST_COPIES
 from .latched import Periods, latched_sunsets, standing_outcome, sunken, sunken_row
@@ -217,4 +218,6 @@ def _defer(tx: Transaction, policy: Policy, row: sa.Row[Any], now: datetime) -> 
     facts = {"count": held, "holds": named}
     tx.execute(sa.update(sunsets).where(sunsets.c.deadline == row.deadline).values(deferred_at=now, deferred=held))
     note(tx, now, "deferral statement", row.deadline.isoformat(), facts)
-    return [f"{held} records are held past the deadline {row.deadline}; their destruction is deferred."]
+    return [
+        f"{number_of(held, 'record', 'is', 'are')} held past the deadline {row.deadline}; the destruction is deferred."
+    ]
