@@ -31,6 +31,7 @@ from .log.stored import entries, root_at
 from .objects import Bucket, ObjectExists
 
 __all__ = [
+    "OBJECT_ENTRIES_MAX",
     "OBJECT_LIMIT_BYTES",
     "PREFIX",
     "Entry",
@@ -49,7 +50,7 @@ __all__ = [
 PREFIX: Final = "ledger/"
 OBJECT_LIMIT_BYTES: Final = 64 * 1024**2
 _FORMAT: Final = "shredvault/ledger/v2"
-_BATCH: Final = 500
+OBJECT_ENTRIES_MAX: Final = 500
 _TRIES: Final = 1000
 
 
@@ -86,7 +87,7 @@ def publish(vault: Vault) -> None:
     for _ in range(_TRIES):
         with vault.catalogue.read() as tx:
             mark = published_mark(tx)
-            fresh = entries(tx, mark.last, _BATCH)
+            fresh = entries(tx, mark.last, OBJECT_ENTRIES_MAX)
             root = root_at(tx, fresh[-1].id) if fresh else b""
         if not fresh:
             return

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["partial_of", "sync_folder", "write_json"]
+__all__ = ["partial_of", "sync_folder", "write_json", "write_text"]
 
 
 def partial_of(path: Path) -> Path:
@@ -17,10 +17,15 @@ def partial_of(path: Path) -> Path:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a file of mode 0600. Durable when this returns."""
+    write_text(path, json.dumps(content, indent=2))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of mode 0600. Durable when this returns."""
     partial = partial_of(path)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
+        file.write(text)
         file.flush()
         os.fsync(descriptor)
     partial.replace(path)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated
+from dataclasses import asdict, dataclass
+from typing import Annotated, Final
 
 import typer
 
 from vault.alarms import alarms_of, spoken_alarms
+from vault.context import Vault
+from vault.errors import DamagedError, OldCatalogueError
 from vault.frozen_lists import forecast
 from vault.holds import attention as attention_of_holds
-from vault.home import open_vault
+from vault.home import Home, open_vault
+from vault.log.showing import checkpoint_at
+from vault.log.verifying import read_note
+from vault.log.watching import watch_ledger
 from vault.retention import Cause
 from vault.status import Status, locked_facts, status_of
+from vault.whole_files import write_text
+from vault.wording import number_of
 
 from .exits import ExitCode
 from .manual import described
@@ -20,6 +27,9 @@ from .screen import facts, locked_objects, note, print_json, say, somebody, when
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["status"]
+
+LAST_CHECKPOINT: Final = "last-checkpoint"
+"""In the home: the checkpoint of the ledger that `--check` saw last."""
 
 
 @described
@@ -36,50 +46,80 @@ def status(
 
     With --check the exit code is 11 when records are due or overdue and not held, when time is suspect or a deadline
     in danger, when a destruction is unfinished or destroyed fewer records than were approved, when space of
-    destroyed records was not reclaimed, or when a hold is past its end or its review; otherwise it is 0.
+    destroyed records was not reclaimed, when a hold is past its end or its review, or when the catalogue is an old
+    one. It is 10 when the ledger is not what it was at the check before, or what a witness has signed. Otherwise it
+    is 0.
     """
-    with open_vault(load_settings(home=home).home_folder, ask=somebody()) as vault:
+    where = Home.at(load_settings(home=home).home_folder)
+    with open_vault(where.path, ask=somebody()) as vault:
         seen = status_of(vault)
+        ledger = _look_at_ledger(vault, where) if check else None
         to_sweep = sum(forecast(vault, Cause.SWEEP).would_die.values())
         alarms, of_holds = alarms_of(vault), attention_of_holds(vault)
-    attention = [*spoken_alarms(alarms), *_attention(seen, to_sweep), *of_holds]
+    of_ledger = [ledger.trouble] if ledger and ledger.trouble else []
+    attention = [*of_ledger, *spoken_alarms(alarms), *_attention(seen, to_sweep), *of_holds]
     if as_json:
         report = {**asdict(seen), "locked": locked_facts(seen.locked), "to_sweep": to_sweep}
+        if ledger:
+            report["ledger"] = {"agrees": ledger.trouble is None, "size": ledger.size}
         print_json({**report, "alarms": asdict(alarms), "attention": attention})
     else:
-        _show(seen, to_sweep)
+        _show(seen, to_sweep, ledger)
         for sentence in attention:
             note(sentence)
     if check and attention:
-        raise typer.Exit(ExitCode.ATTENTION)
+        raise typer.Exit(ExitCode.INCIDENT if ledger and ledger.is_incident else ExitCode.ATTENTION)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ledger:
+    size: int | None
+    trouble: str | None
+    is_incident: bool
+
+
+def _look_at_ledger(vault: Vault, where: Home) -> _Ledger:
+    """Compare the ledger with the checkpoint that the last check left in the home, and leave the present one."""
+    path = where.path / LAST_CHECKPOINT
+    try:
+        size = watch_ledger(vault, [read_note(path)] if path.exists() else []).size
+    except OldCatalogueError as old:
+        return _Ledger(None, str(old), is_incident=False)
+    except DamagedError as broken:
+        return _Ledger(None, f"THE LEDGER IS NOT WHAT IT WAS. {broken} `shredvault ledger verify`.", is_incident=True)
+    write_text(path, checkpoint_at(vault, size))
+    return _Ledger(size, None, is_incident=False)
 
 
 def _attention(seen: Status, to_sweep: int) -> list[str]:
     found = []
     if to_sweep:
-        found.append(f"{to_sweep} records are to be swept: run `shredvault sweep`.")
+        found.append(f"{number_of(to_sweep, 'record', 'is', 'are')} to be swept: run `shredvault sweep`.")
     if seen.unfinished_destructions:
         found.append("A destruction is unfinished: run `shredvault recover`.")
     if seen.not_executed:
-        found.append(f"{seen.not_executed} records were approved for destruction and not destroyed: keys are missing.")
+        not_executed = number_of(seen.not_executed, "record", "was", "were")
+        found.append(f"{not_executed} approved for destruction and not destroyed: keys are missing.")
     if seen.to_reclaim:
         found.append("Space of destroyed records was not reclaimed: run `shredvault recover`.")
     return found
 
 
-def _show(seen: Status, to_sweep: int) -> None:
+def _show(seen: Status, to_sweep: int, ledger: _Ledger | None) -> None:
     say(f"Vault {seen.vault_id}, {when(seen.now)}")
     states = ", ".join(f"{count} {state}" for state, count in sorted(seen.records.items()))
+    unfinished = number_of(len(seen.unfinished_destructions), "destruction")
     facts(
         [
             ("records", states or "none yet"),
             ("documents", seen.documents),
-            ("on hold", f"{seen.held} records under {seen.holds_in_force} holds"),
+            ("on hold", f"{number_of(seen.held, 'record')} under {number_of(seen.holds_in_force, 'hold')}"),
             ("to be swept", f"{to_sweep} now; next due date {seen.next_due or '-'} ({seen.time_zone})"),
             ("kept for", f"{seen.retention_months} months"),
-            ("unfinished", f"{len(seen.unfinished_destructions)} destructions, {seen.to_reclaim} to reclaim"),
+            ("unfinished", f"{unfinished}, {seen.to_reclaim} to reclaim"),
             *([("locked", locked_objects(seen.locked))] if seen.locked.count else []),
-            ("keys", f"{seen.cohorts} cohorts, {seen.keystore_bytes:,} bytes, epochs {_epochs(seen)}"),
+            ("keys", f"{number_of(seen.cohorts, 'cohort')}, {seen.keystore_bytes:,} bytes, epochs {_epochs(seen)}"),
+            *([("ledger", f"{ledger.size} entries, as before and as in the bucket")] if ledger and ledger.size else []),
             ("master keys", ", ".join(f"{uri} ({kind})" for uri, kind in seen.custodians.items())),
         ]
     )

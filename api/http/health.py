@@ -11,6 +11,9 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from vault.alarms import alarms_of
+from vault.errors import DamagedError, OldCatalogueError
+from vault.log.showing import checkpoint_at
+from vault.log.watching import watch_ledger
 
 from .desk import Desk
 from .metrics import MEDIA_TYPE
@@ -42,6 +45,7 @@ def health_routes(desk: Desk, checkers: Workers) -> APIRouter:
     @routes.get("/metrics", **METRICS)
     async def metrics() -> Response:
         await readiness.look()
+        await readiness.look_at_ledger()
         return Response(desk.metrics.text(), media_type=MEDIA_TYPE)
 
     return routes
@@ -57,6 +61,9 @@ class _Readiness:
         self._seen_at = float("-inf")
         self._running: dict[str, asyncio.Task[str]] = {}
         self._lock = asyncio.Lock()
+        self._ledger_seen_at = float("-inf")
+        self._checkpoints: list[str] = []
+        """What the look before saw, which the next must continue; none before the first."""
 
     async def look(self) -> dict[str, str]:
         async with self._lock:
@@ -67,6 +74,13 @@ class _Readiness:
                 self._seen = {"catalogue": catalogue, "bucket": bucket}
                 self._seen_at = time.monotonic()
             return {"lease": _OK if self._desk.node.may_serve else "run out", **self._seen}
+
+    async def look_at_ledger(self) -> None:
+        async with self._lock:
+            if time.monotonic() - self._ledger_seen_at > self._desk.limits.ledger_every_s:
+                if await self._check("ledger", self._ledger) != _OK:
+                    self._desk.metrics.ledger.set(float("nan"))
+                self._ledger_seen_at = time.monotonic()
 
     async def _check(self, name: str, check: Callable[[], object]) -> str:
         """Result of one check. One that hangs is not begun again until it has ended."""
@@ -85,6 +99,16 @@ class _Readiness:
         except Exception as error:  # noqa: BLE001  # a check that fails in any way has failed
             return type(error).__name__
         return _OK
+
+    def _ledger(self) -> None:
+        vault = self._desk.vault
+        try:
+            size = watch_ledger(vault, self._checkpoints).size
+        except (OldCatalogueError, DamagedError):
+            self._desk.metrics.ledger.set(1)
+        else:
+            self._checkpoints = [checkpoint_at(vault, size)]
+            self._desk.metrics.ledger.set(0)
 
     def _catalogue(self) -> None:
         self._desk.metrics.show(alarms_of(self._desk.vault))

@@ -39,3 +39,5 @@ class Limits:
     """A readiness check that takes longer has failed."""
     check_every_s: float = 1.0
     """Readiness is looked at this often at most, however often it is asked for."""
+    ledger_every_s: float = 60.0
+    """The ledger is compared with the bucket's this often at most, when counters are asked for."""

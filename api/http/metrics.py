@@ -58,6 +58,12 @@ class Metrics:
             "Days to the deadline of a sunset that has not latched; negative when it is over, +Inf without one.",
             registry=self._registry,
         )
+        self.ledger: Final = Gauge(
+            "shredvault_ledger_broken",
+            "1 when the ledger is not what it was, or the catalogue is older than it; NaN while that is not known.",
+            registry=self._registry,
+        )
+        self.ledger.set(float("nan"))
 
     def show(self, alarms: Alarms) -> None:
         """Take over what the catalogue says."""

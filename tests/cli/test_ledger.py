@@ -6,6 +6,8 @@ import struct
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.cli.operator import Operator
+from vault.home import open_vault
+from vault.ledger import bucket_objects
 from vault.log.merkle import check_consistency, check_inclusion, leaf_hash
 from vault.log.notes import COSIGNATURE, VerifierKey, check_note, cosigned_message, signature_line
 
@@ -70,3 +72,24 @@ def test_what_cannot_be_meant_is_refused(operator: Operator) -> None:
     assert operator.run("ledger", "verify", str(operator.folder)).code == 2
     assert operator.run("ledger", "verify", str(operator.folder), "--key", "x").code == 2
     assert operator.run("ledger", "witness", "x").code == 2
+
+
+def test_the_check_finds_a_ledger_that_is_not_what_it_was(operator: Operator) -> None:
+    first = operator.run("status", "--check", "--json")
+    assert (first.code, first.data["ledger"]["agrees"]) == (0, True)
+    kept = operator.home / "last-checkpoint"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert check_note(kept.read_text(), [VerifierKey.parse(operator.run("ledger", "key").out.strip())]).size > 0
+    # Another checkpoint that the key has signed: somebody put back another history, or the home's copy is a later one.
+    with open_vault(operator.home) as vault:
+        kept.write_text(vault.signing.sign_checkpoint(first.data["ledger"]["size"], bytes(32)))
+        *_, (newest, blob) = bucket_objects(vault.bucket)
+        broken = operator.run("status", "--check")
+        assert (broken.code, "not of this history" in broken.err) == (10, True), broken
+        kept.unlink()
+        vault.bucket.put(newest, blob[:-1])
+        broken = operator.run("status", "--check", "--json")
+        assert (broken.code, broken.data["ledger"]["agrees"]) == (10, False), broken
+        assert not kept.exists()
+        vault.bucket.put(newest, blob)
+    assert operator.run("status", "--check").code == 0

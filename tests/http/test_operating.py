@@ -1,5 +1,6 @@
 """What operators and programs see: health, metrics, headers, the description of the API, what is not there."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jsonschema_rs
@@ -7,8 +8,10 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from api.http.limits import Limits
 from tests.http.served import Site, assert_problem, document, head, pdf
 from vault.access import Role, create_token
+from vault.ledger import bucket_objects
 
 OPERATIONS = {
     ("/v1/records", "post"),
@@ -63,8 +66,20 @@ def test_metrics_name_routes_and_no_records(site: Site) -> None:
     assert count(site.client.get("/metrics").text, "shredvault_http_requests_total", "PUT", "201") == before + 1
 
 
+def test_metrics_tell_when_the_ledger_is_not_what_it_was(new_site: Callable[..., Site]) -> None:
+    site = new_site(limits=Limits(ledger_every_s=0))
+    site.file()
+    assert count(site.client.get("/metrics").text, "shredvault_ledger_broken") == 0
+    *_, (newest, blob) = bucket_objects(site.stored)
+    site.stored.put(newest, blob[:-1])
+    assert count(site.client.get("/metrics").text, "shredvault_ledger_broken") == 1
+    site.stored.put(newest, blob)
+    assert count(site.client.get("/metrics").text, "shredvault_ledger_broken") == 0
+
+
 def count(text: str, *parts: str) -> float:
-    (line,) = [line for line in text.splitlines() if all(part in line for part in parts)]
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    (line,) = [line for line in lines if all(part in line for part in parts)]
     return float(line.split()[-1])
 
 
