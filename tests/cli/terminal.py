@@ -5,6 +5,7 @@ import pty
 import select
 import signal
 import subprocess
+import time
 from contextlib import suppress
 
 import pytest
@@ -13,6 +14,7 @@ from tests.cli.forked import REPOSITORY
 from tests.cli.operator import Operator
 
 PATIENCE_S = 120
+AGAIN_S = 5
 INTERRUPT = "\x03"
 
 
@@ -31,9 +33,14 @@ def at_a_terminal(operator: Operator, typed: str, *words: str, after: str = "> "
     ) as process:
         os.close(theirs)
         shown = b""
+        interrupted, last = False, time.monotonic() + PATIENCE_S
         with suppress(OSError):  # the terminal is gone when the command has ended
             while True:
-                ready, _, _ = select.select([ours], [], [], PATIENCE_S)
+                ready, _, _ = select.select([ours], [], [], AGAIN_S if interrupted else PATIENCE_S)
+                if not ready and interrupted and time.monotonic() < last:
+                    # One that comes between the prompt and the reading interrupts no reading: people press it again.
+                    process.send_signal(signal.SIGINT)
+                    continue
                 if not ready:
                     process.kill()
                     pytest.fail(f"the command says no more: {shown.decode()}")
@@ -44,6 +51,7 @@ def at_a_terminal(operator: Operator, typed: str, *words: str, after: str = "> "
                 if after.encode() in shown and typed:
                     if typed == INTERRUPT:
                         process.send_signal(signal.SIGINT)
+                        interrupted = True
                     else:
                         os.write(ours, typed.encode())
                     typed = ""
