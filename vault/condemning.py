@@ -29,6 +29,7 @@ from .retention import Cause, not_eligible
 from .staging import Plan, Staging, plan_tree, revisions_of, stage_and_check
 from .sunset.ending import end_for_active_master
 from .timekeeping import observe_time, require_trusted_time
+from .trusted_time import Trusted
 
 __all__ = ["STEPS", "Progress", "condemn_list"]
 
@@ -144,7 +145,8 @@ def _condemn(
     end: datetime | None,
 ) -> bool:
     """Step 4, the point of no return. False: the world changed, stage again."""
-    observe_time(vault)
+    judged = observe_time(vault)
+    clocks = {name: at.isoformat() for name, at in judged.readings.items()} if isinstance(judged, Trusted) else {}
     now = vault.clock.now()
     plan = staging.plan
     lost = sum(bits.bit_count() for bits in plan.survivors.values()) - staging.report.survivors_opened
@@ -168,7 +170,7 @@ def _condemn(
         claim_authority(tx, destruction, now)
         if destruction.tree is Tree.ACTIVE:
             _require_no_held_copies(tx, plan)
-            condemn(tx, destruction.id, plan.condemned, plan.survivors)
+            condemn(tx, destruction.id, plan.condemned, plan.survivors, plan.keyless)
         elif destruction.hold_id is not None:
             end_parts(tx, destruction.hold_id, destruction.frozen_at, now)
         update(
@@ -185,6 +187,7 @@ def _condemn(
                 "pages_rewritten": staging.pages,
                 "pages_dropped": len(plan.dropped),
                 "mirror_bytes": staging.mirror_bytes,
+                "time_sources": clocks,
                 **({"not_executed": unaccounted} if unaccounted and destruction.tree is Tree.ACTIVE else {}),
                 **({"ended_by_custodian_at": end.isoformat(), "survivors_lost": lost} if end is not None else {}),
             },

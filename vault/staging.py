@@ -45,6 +45,8 @@ class Plan:
 
     condemned: Mapping[int, int]
     survivors: Mapping[int, int]
+    keyless: Mapping[int, int]
+    """Slots that were given out and have no key (any more): destroyed before, or an incident. Nobody dies by it."""
     revisions: Mapping[int, int]
     """What the cohorts' change counters said when the plan was made."""
 
@@ -99,12 +101,14 @@ def plan_tree(
     given_out = {row.id: (1 << row.next_slot) - 1 for row in tx.execute(sa.select(cohorts.c.id, cohorts.c.next_slot))}
     condemned: dict[int, int] = {}
     survivors: dict[int, int] = {}
+    keyless: dict[int, int] = {}
     for cohort, slots in listed.items():
         doomed = slots & ~spared.get(cohort, 0) & live.get(cohort, 0)
         if doomed or (every and cohort in live):
             condemned[cohort] = doomed
             survivors[cohort] = live[cohort] & given_out[cohort] & ~doomed & ~_INDEX_BIT
-    return Plan(condemned, survivors, revisions_of(tx))
+            keyless[cohort] = given_out[cohort] & ~live[cohort] & ~_INDEX_BIT
+    return Plan(condemned, survivors, keyless, revisions_of(tx))
 
 
 def _bitmap(bits: int) -> bytes:

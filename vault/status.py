@@ -53,7 +53,8 @@ class Status:
     custodians: dict[str, str]
     """Where the current masters stand, and the kind of assurance there; two during a move."""
     not_executed: int
-    """Approved for destruction, not withdrawn, and not destroyed: their keys are missing."""
+    """Approved for destruction, not withdrawn, and not destroyed: their keys are missing. The most of any one list,
+    for the same records are on every list until somebody has looked into it."""
     unfinished_destructions: list[str]
     to_reclaim: int
     locked: Remaining
@@ -103,7 +104,7 @@ def status_of(vault: Vault) -> Status:
                 for tree in Tree
                 for custodian in [custodian_of(vault, tx, keys.current_root(tx, tree))]
             },
-            not_executed=sum(d.observed.get("not_executed", 0) for d in list_destructions(tx)),
+            not_executed=max((d.observed.get("not_executed", 0) for d in list_destructions(tx)), default=0),
             unfinished_destructions=[d.id for d in unfinished(tx)],
             to_reclaim=sum(destruction.freed_at is None for destruction in unreclaimed(tx)),
             locked=remaining(tx),

@@ -111,7 +111,7 @@ def observe_time(vault: Vault) -> Trusted | Suspect:
         marks = load_marks(tx)
         judgement = judge_time(moment, marks, vault.time.step_max)
         match judgement:
-            case Trusted(now):
+            case Trusted(now=now):
                 _remember(tx, now, moment)
             case Suspect(why) if marks.suspect_since is None:
                 since = moment.readings[_SYSTEM].replace(microsecond=0)
@@ -192,7 +192,7 @@ def clear_time(vault: Vault, order_id: str) -> Trusted:
         if apart is not None:
             message = f"The clocks still do not agree. {apart}"
             raise OrderRefusedError(message)
-        trusted = Trusted(min(moment.readings.values()))
+        trusted = Trusted(min(moment.readings.values()), moment.readings)
         use_order(tx, order_id, "time", now)
         _remember(tx, trusted.now, moment)
         note(tx, trusted.now, "time cleared", "time", {"order": order_id, "since": spell_instant(since)})

@@ -8,7 +8,7 @@ somebody looked. Whatever does not fit makes time SUSPECT, until two persons cle
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -70,6 +70,8 @@ class Trusted:
 
     now: datetime
     """The earliest of the readings, and never below the high-water mark."""
+    readings: Mapping[str, datetime] = field(default_factory=dict)
+    """What each source said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def judge_time(moment: Moment, marks: Marks, step_max: timedelta | None = STEP_M
             return Suspect(f"Time jumped forward by {_spoken(jump)}.")
     elif step_max is not None and passed > step_max:
         return Suspect(f"For {_spoken(passed)} nobody watched the clocks: the vault was off, or they were moved.")
-    return Trusted(max(earliest, marks.high_water))
+    return Trusted(max(earliest, marks.high_water), moment.readings)
 
 
 def disagreement(moment: Moment) -> str | None:

@@ -1,20 +1,27 @@
 """Certificates say what was observed, exist once, and do not exist where an observation is missing."""
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from keystore import OpenTree, Rewrite, Tree, TreeChange
 from tests.certificates.conftest import RECORDS, issue
 from tests.vault.databases import Databases
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.world import World
+from vault.catalogue import Transaction, keys
 from vault.catalogue.destructions import update
 from vault.certificates import extract_ledger, issue_certificate, issue_missing, list_certificates, load_certificate
-from vault.errors import CertificateRefusedError, NotFoundError, RuleBrokenError
+from vault.certificates.verify_certificate import verify
+from vault.context import Vault
+from vault.errors import CertificateRefusedError, DamagedError, NotFoundError, RuleBrokenError
 from vault.frozen_lists import freeze_sweep
+from vault.keyring import grow
 from vault.reclaim import reclaim
+from vault.status import status_of
 
 __all__ = ["close_catalogues"]
 
@@ -47,6 +54,11 @@ def test_a_certificate_says_what_was_observed(quick_world: World) -> None:
     assert content["dates"]["filed"] == {"first": "2026-01-05", "last": "2026-01-05"}
     assert content["dates"]["due"] == {"first": "2028-01-06", "last": "2028-01-06"}
     assert content["overdue_days"] == 69
+    assert content["times"]["sources"] == sorted(content["times"]["readings"]) == ["simulated source", "system clock"]
+    condemned_at = datetime.fromisoformat(content["times"]["condemned_at"])
+    read = [datetime.fromisoformat(at) for at in content["times"]["readings"].values()]
+    assert all(timedelta(0) <= condemned_at - at < timedelta(seconds=5) for at in read)
+    assert content["sanitization"]["media_property_number"] == content["keys"]["old_master"]
     assert [entry["event"] for entry in content["ledger"]["entries"]] == ["list frozen", "condemned", "completed"]
     assert "1 record held: a hold protects what it names." in content["not_destroyed"]
     assert {approver["person"] for approver in content["authority"]["approvers"]} == {
@@ -94,6 +106,7 @@ def test_without_an_observation_there_is_no_certificate(quick_world: World) -> N
         ("graph", "that every survivor has its key"),
         ("assurance", "what the custodian's word is worth"),
         ("nodes_confirmed", "which processes there were"),
+        ("time_sources", "what the clocks said"),
     ):
         with quick_world.vault.catalogue.write() as tx:
             update(tx, done.id, observed={name: seen for name, seen in done.observed.items() if name != missing})
@@ -134,15 +147,59 @@ def test_what_is_not_complete_has_no_certificate(quick_world: World) -> None:
         quick_world.run(f"INSERT INTO certificates VALUES ('{destruction}', 'x', 0)")
 
 
-def test_a_missed_deadline_is_told_with_the_hold_that_is_why(quick_world: World) -> None:
-    held = [quick_world.file() for _ in range(RECORDS)]
-    hold = place_hold(quick_world.vault, [record.id for record in held], "16-cv-1").hold_id
+def test_a_missed_deadline_is_told_with_every_hold_that_is_why(quick_world: World) -> None:
+    """One that ended before the deadline, one over it, one that began after it, and one on another record."""
+    vault = quick_world.vault
+    held, other = [quick_world.file().id for _ in range(RECORDS)], quick_world.file().id
+    early, over = (place_hold(vault, held, docket).hold_id for docket in ("16-cv-1", "16-cv-2"))
+    elsewhere = place_hold(vault, [other], "16-cv-3").hold_id
+    release_hold(vault, early)
     quick_world.advance(days=900)
-    release_hold(quick_world.vault, hold, "counsel")
-    content = issue_certificate(quick_world.vault, quick_world.sweep().id).content
+    later = place_hold(vault, held, "16-cv-4").hold_id
+    release_hold(vault, over)
+    quick_world.advance(days=30)
+    release_hold(vault, later)
+    content = issue_certificate(vault, quick_world.sweep().id).content
     deadline = content["deadline"]
     assert (deadline["last_day"], deadline["met"]) == ("2028-03-31", False)
-    assert f"hold {hold}, released" in deadline["why"]
+    assert all(f"hold {hold}, released" in deadline["why"] for hold in (over, later))
+    assert not any(hold in deadline["why"] for hold in (early, elsewhere))
+
+
+def test_a_record_whose_key_is_missing_is_failed_and_never_destroyed(quick_world: World) -> None:
+    """Approved and not executed is an alarm; the certificate counts it, and certifies nothing about it."""
+    vault = quick_world.vault
+    lost, *_ = [quick_world.file() for _ in range(RECORDS)]
+    lose_key(vault, *quick_world.place(lost))
+    quick_world.advance(days=800)
+    done = quick_world.sweep()
+    assert (done.listed, done.condemned, done.observed["not_executed"]) == (RECORDS, RECORDS - 1, 1)
+    assert quick_world.value("SELECT facts FROM journal WHERE event = 'approved and not executed'")
+    assert status_of(vault).not_executed == 1
+    certificate = issue_certificate(vault, done.id)
+    counts = certificate.content["counts"]
+    assert (counts["destroyed"], counts["withdrawn"], counts["failed"]) == (RECORDS - 1, 0, 1)
+    assert "1 record was on the list and not destroyed" in certificate.content["not_destroyed"][0]
+    found = verify(certificate.document, f"{vault.signing.verifier}\n".encode(), extract_ledger(vault, done.id))
+    assert any(sentence.startswith("FAILED: of 1 on the list") for sentence in found)
+    assert quick_world.value(f"SELECT state FROM record_states WHERE id = '{lost.id}'") == "retained"
+    with pytest.raises(DamagedError):
+        quick_world.assert_readable(lost)
+    # The next night finds it again, counts it once, and destroys nothing else.
+    again = quick_world.sweep()
+    assert (again.listed, again.condemned, again.observed["not_executed"]) == (1, 0, 1)
+    assert status_of(vault).not_executed == 1
+    assert issue_certificate(vault, again.id).content["counts"]["failed"] == 1
+
+
+def lose_key(vault: Vault, cohort: int, slot: int) -> None:
+    """A fault by which a record loses its key and nothing says so."""
+
+    def forgetful(tx: Transaction, _: OpenTree) -> TreeChange:
+        live = int.from_bytes(keys.live_bitmaps(tx, Tree.ACTIVE, [cohort])[cohort], "little")
+        return TreeChange(rewritten={cohort: Rewrite((live & ~(1 << slot)).to_bytes(128, "little"))})
+
+    grow(vault, Tree.ACTIVE, forgetful, lambda _: None)
 
 
 def test_a_rebuilt_catalogue_has_the_certificates_byte_for_byte(quick_world: World, databases: Databases) -> None:

@@ -127,18 +127,26 @@ def update(tx: Transaction, destruction_id: str, **columns: Any) -> None:
     tx.execute(sa.update(destructions).where(destructions.c.id == destruction_id).values(**columns))
 
 
-def condemn(tx: Transaction, destruction_id: str, condemned: Mapping[int, int], survivors: Mapping[int, int]) -> None:
+def condemn(
+    tx: Transaction,
+    destruction_id: str,
+    condemned: Mapping[int, int],
+    survivors: Mapping[int, int],
+    keyless: Mapping[int, int],
+) -> None:
     """Mark the condemned. Where most of a cohort dies, the cohort is marked and its survivors are spared;
     where few die, they are marked one by one. So the work never grows with the records of whole cohorts.
+
+    Of the keyless, those that were not condemned before are spared as well: a missing key is no destruction.
     """  # noqa: D205
     fresh = set(tx.execute(sa.select(cohorts.c.id).where(cohorts.c.condemned_by.is_(None))).scalars())
     whole = [c for c in condemned if c in fresh and condemned[c].bit_count() > survivors[c].bit_count()]
     single = set(condemned) - set(whole)
-    spared = [{"c": cohort, "s": slot} for cohort in whole for slot in _slots(survivors[cohort])]
+    spared = [{"c": cohort, "s": slot} for cohort in whole for slot in _slots(survivors[cohort] | keyless[cohort])]
     marked = [{"c": cohort, "s": slot} for cohort in sorted(single) for slot in _slots(condemned[cohort])]
     here = (records.c.cohort_id == sa.bindparam("c")) & (records.c.slot == sa.bindparam("s"))
     if spared:
-        tx.execute(sa.update(records).where(here).values(spared=True), spared)
+        tx.execute(sa.update(records).where(here, records.c.condemned_by.is_(None)).values(spared=True), spared)
     if marked:
         tx.execute(sa.update(records).where(here).values(condemned_by=destruction_id), marked)
     if whole:

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 
 from vault.catalogue import Transaction
 from vault.catalogue.destructions import Destruction
-from vault.catalogue.holding import holds
 from vault.catalogue.schema import masters, policies
 from vault.clock import civil_date
 from vault.orders import load_order
@@ -26,7 +25,8 @@ from vault.software import software_version
 from vault.sunset.latched import authority_of
 from vault.wording import number_of
 
-from .observations import Dates, dates_of, told
+from .observations import Dates, dates_of, failures, told
+from .reasons import holds_past
 
 __all__ = ["CERTIFICATE", "REHEARSAL", "certificate_facts"]
 
@@ -39,6 +39,12 @@ _OUTSIDE: Final = (
     "That no hypervisor or debugger took a snapshot of the service's memory while it held the keys.",
     "What remains visible: how many records there were, padded sizes, the times of filing and destruction.",
 )
+_NOT_RECORDED: Final = (
+    "manufacturer, model, serial number: the media are services of which only a key was sanitized",
+    "pre-sanitization confidentiality categorization",
+    "name, title, location, contact and signature of who verified and validated: the paper has places for them",
+)
+"""Fields of the same section, which a certificate of a key's death has not."""
 _WHY: Final = {
     "held": "held: a hold protects what it names",
     "not eligible": "kept: it may not be destroyed now",
@@ -67,6 +73,8 @@ def certificate_facts(
     policy = Policy.decode(row.scalar_one())
     dates = dates_of(tx, destruction, policy)
     completed_on = civil_date(destruction.completed_at, policy.zone)
+    failed = failures(destruction)
+    readings = dict(destruction.observed.get("time_sources", {}))
     return {
         "id": destruction.id,
         "kind": destruction.kind,
@@ -77,10 +85,10 @@ def certificate_facts(
         "counts": {
             "listed": destruction.listed,
             "destroyed": destruction.condemned,
-            "withdrawn": destruction.withdrawn,
+            "withdrawn": destruction.withdrawn - failed,
             "held_out": destruction.not_listed.get("held", 0),
             "pending": destruction.listed - destruction.condemned - destruction.withdrawn,
-            "failed": 0,
+            "failed": failed,
         },
         "dates": told(dates),
         "overdue_days": _overdue_days(dates, completed_on),
@@ -89,7 +97,9 @@ def certificate_facts(
             "started_at": destruction.frozen_at.isoformat(),
             **{step: _instant(getattr(destruction, step)) for step in ("condemned_at", "fenced_at", "completed_at")},
             "issued_at": issued_at.isoformat(),
-            "sources": destruction.observed.get("time_sources", ["system clock of the vault's host"]),
+            # Of an empty list nothing was condemned, so nobody compared the clocks for it.
+            "sources": sorted(readings) or ["system clock of the vault's host"],
+            "readings": readings,
         },
         "keys": _keys(tx, destruction),
         "verification": _verification(destruction),
@@ -108,19 +118,22 @@ def _instant(at: datetime | None) -> str | None:
 
 
 def _sanitization(destruction: Destruction, completed_on: date) -> dict[str, Any]:
-    """The fields of NIST SP 800-88 Rev. 2, section 4.6, under its names."""
+    """The fields of NIST SP 800-88 Rev. 2, section 4.6, under its names, and which of them are not recorded here."""
     kind = destruction.observed.get("assurance", {}).get("kind")
     claims = (
         "Purge, on the custodian's word" if kind in ("hardware", "service") else "none claimed: a software custodian"
     )
     return {
+        "media_property_number": destruction.old_master or "none: the list was empty",
         "media_type": "sealed objects and key pages in an object store; a master key at a custodian",
         "media_source": "the vault named under program",
         "sanitization_technique": "Cryptographic Erase" if destruction.condemned else "none: the list was empty",
         "sanitization_method": claims if destruction.condemned else "none: the list was empty",
         "tool_used": f"Shredvault {software_version()}",
         "verification_method": "state read back from the custodian, and attempts to use the old master key",
+        "verification_date": completed_on.isoformat(),
         "sanitization_date": completed_on.isoformat(),
+        "not_recorded": list(_NOT_RECORDED),
     }
 
 
@@ -165,7 +178,7 @@ def _deadline(
     met = completed_on <= last_day
     why = "It was met."
     if not met:
-        kept = _holds_past(tx, last_day, policy)
+        kept = holds_past(tx, destruction, last_day, completed_on, policy)
         why = (
             f"Records were held past it: {', '.join(kept)}."
             if kept
@@ -174,18 +187,6 @@ def _deadline(
     if (ended := destruction.observed.get("ended_by_custodian_at")) is not None:
         why += f" The custodian had been told to destroy the master key by itself at {ended}; later it was found gone."
     return {"what": source, "last_day": last_day.isoformat(), "met": met, "why": why}
-
-
-def _holds_past(tx: Transaction, last_day: date, policy: Policy) -> list[str]:
-    """Ids of the open holds (H11) that were in force at the end of a civil day, in the words of the certificate."""
-    every = sa.select(holds.c.id, holds.c.entered_at, holds.c.released_at).where(holds.c.sealed.is_(None))
-    rows = tx.execute(every.order_by(holds.c.entered_at))
-    return [
-        f"hold {row.id}, {f'released {row.released_at.isoformat()}' if row.released_at else 'still in force'}"
-        for row in rows
-        if civil_date(row.entered_at, policy.zone) <= last_day
-        and (row.released_at is None or civil_date(row.released_at, policy.zone) > last_day)
-    ]
 
 
 def _keys(tx: Transaction, destruction: Destruction) -> dict[str, Any] | None:
@@ -229,8 +230,13 @@ def _not_destroyed(destruction: Destruction) -> list[str]:
         f"{number_of(count, 'record')} {_WHY.get(why, f'kept: {why}')}."
         for why, count in sorted(destruction.not_listed.items())
     ]
-    if destruction.withdrawn:
-        withdrawn = number_of(destruction.withdrawn, "record")
+    if failed := failures(destruction):
+        records = number_of(failed, "record", "was", "were")
+        told.append(
+            f"{records} on the list and not destroyed: no key was found for what is stored. This is an incident."
+        )
+    if destruction.withdrawn > failed:
+        withdrawn = number_of(destruction.withdrawn - failed, "record")
         told.append(f"{withdrawn} withdrawn from the list: held, or not due, when it came to them.")
     return [*told, "Every record that was filed after the list was frozen.", "Whatever is kept outside this vault."]
 

@@ -19,7 +19,7 @@ from vault.clock import civil_date
 from vault.errors import CertificateRefusedError
 from vault.policy import Policy
 
-__all__ = ["FEWEST", "OF_RECORDS", "Dates", "dates_of", "require_observed", "told"]
+__all__ = ["FEWEST", "OF_RECORDS", "Dates", "dates_of", "failures", "require_observed", "told"]
 
 OF_RECORDS: Final = ("sweep", "scrub", "destroy", "sunset")
 """Kinds of destructions in which records die; others replace keys, and have no certificate."""
@@ -70,11 +70,17 @@ def _observations(destruction: Destruction) -> list[tuple[str, bool]]:
         *always,
         ("that every survivor has its key", bool(seen.get("graph"))),
         ("which processes there were", "nodes_confirmed" in seen),
+        ("what the clocks said", bool(seen.get("time_sources"))),
         ("that the custodian has the old master no more", evidence.get("state_read_back") == "absent"),
         ("that the custodian refuses to use it", int(evidence.get("refused_uses", 0)) > 0),
         ("what the custodian's word is worth", bool(seen.get("assurance"))),
         ("which masters there were", destruction.old_master is not None and destruction.new_master is not None),
     ]
+
+
+def failures(destruction: Destruction) -> int:
+    """Records on the list that were neither withdrawn nor destroyed: their keys were missing when it came to them."""
+    return int(destruction.observed.get("not_executed", 0))
 
 
 def dates_of(tx: Transaction, destruction: Destruction, policy: Policy) -> Dates | None:

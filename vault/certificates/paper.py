@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from html import escape
+from math import ceil
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -96,12 +97,18 @@ def _statement(content: Mapping[str, Any]) -> str:
     counts, at = content["counts"], _when(content, content["times"]["completed_at"])
     if not counts["listed"]:
         return f"No record was to be destroyed on {at}. The list was empty, no key was destroyed, and nothing was lost."
+    failed = (
+        f" Of {_many(counts['failed'], 'record')} on the list the key was missing: they are not certified as destroyed."
+        if counts["failed"]
+        else ""
+    )
     if not counts["destroyed"]:
-        return f"Of {counts['listed']} records on the list, none was destroyed: all were withdrawn before {at}."
+        withdrawn = f"{counts['withdrawn']} of them were withdrawn" if failed else "all were withdrawn"
+        return f"Of {counts['listed']} records on the list, none was destroyed: {withdrawn} before {at}.{failed}"
     return (
         f"On {at} the destruction of {_many(counts['destroyed'], 'record')} was complete. The master key under which "
         "they were sealed was destroyed; all records that remain had been carried over to a new one. No copy of the "
-        "sealed records, wherever it is, can be opened with any key that the vault still has."
+        f"sealed records, wherever it is, can be opened with any key that the vault still has.{failed}"
     )
 
 
@@ -126,7 +133,8 @@ def _records(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Destroyed", f"<strong>{counts['destroyed']}</strong>"),
         ("Withdrawn from the list", str(counts["withdrawn"])),
         ("Held, and not listed", str(counts["held_out"])),
-        ("Pending · failed", f"{counts['pending']} · {counts['failed']}"),
+        ("Pending", str(counts["pending"])),
+        ("Failed: their keys were missing", str(counts["failed"])),
     ]
     if dates is None:
         rows.append(("Dates", "not told: there were fewer than 10 records"))
@@ -152,7 +160,7 @@ def _method(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Technique", escape(sanitization["sanitization_technique"])),
         ("Method (NIST SP 800-88)", escape(sanitization["sanitization_method"])),
         ("Begun · complete", f"{_when(content, times['started_at'])} · {_when(content, times['completed_at'])}"),
-        ("Time taken from", escape(", ".join(times["sources"]))),
+        ("Time taken from", escape(_clocks(times))),
     ]
     if keys is not None:
         assurance = keys["assurance"]
@@ -180,6 +188,15 @@ def _method(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
     rows.append(("Sealed remains", f"deleted: {content['reclaim']['state']}. {escape(content['reclaim']['note'])}"))
     return rows
+
+
+def _clocks(times: Mapping[str, Any]) -> str:
+    """What was compared at the moment of condemning, and how far apart it was."""
+    sources = ", ".join(times["sources"])
+    read = [datetime.fromisoformat(at) for at in times["readings"].values()]
+    if len(read) < 2:  # noqa: PLR2004  # nothing to compare
+        return sources
+    return f"{sources}; they agreed within {_many(max(1, ceil((max(read) - min(read)).total_seconds())), 'second')}"
 
 
 def _identification(content: Mapping[str, Any], signature: Mapping[str, str]) -> list[tuple[str, str]]:
