@@ -15,7 +15,7 @@ from keystore import CHUNK_BYTES, Opener
 from .access import Caller, Role
 from .catalogue import Transaction
 from .catalogue.filed import document_by_tag, documents_of, record_state
-from .catalogue.schema import reads
+from .catalogue.schema import journal, reads
 from .context import Vault
 from .errors import BusyError, DamagedError, DestroyedError, NotFoundError, VaultError
 from .ids import DocumentId, RecordId, is_id
@@ -129,11 +129,21 @@ def read_document(vault: Vault, caller: Caller, record_id: str, name: str, purpo
     return DocumentReading(vault, row, name)
 
 
+def _forgotten(tx: Transaction) -> str:
+    """Why there may have been one all the same: of what was reclaimed a rebuild finds no id any more."""
+    rebuilt = tx.execute(sa.select(sa.func.max(journal.c.at)).where(journal.c.event == "rebuilt")).scalar()
+    if rebuilt is None:
+        return ""
+    return (
+        f" The catalogue was rebuilt on {rebuilt:%Y-%m-%d} (UTC): a record that was destroyed and reclaimed before "
+        "is not known any more; the certificates of that time stand."
+    )
+
+
 def _living(tx: Transaction, record_id: str) -> sa.Row[Any]:
     row = record_state(tx, record_id) if is_id(record_id) else None
     if row is None:
-        message = "There is no such record."
-        raise NotFoundError(message)
+        raise NotFoundError(f"There is no such record.{_forgotten(tx)}")
     if row.destruction_id is not None:
         raise DestroyedError(row.destruction_id)
     return row

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from api.http.problems import problem_response
 from keystore import MasterState
 from tests.vault.databases import Databases
 from tests.vault.holding import place_hold, release_hold
@@ -15,9 +16,10 @@ from tests.vault.world import PURPOSE, Record, Sealed, World, open_world_vault
 from vault.catalogue import Catalogue
 from vault.catalogue.schema import access_tokens
 from vault.destruction import recover_destructions, require_newest
-from vault.errors import DamagedError, NotFoundError, OldCatalogueError
+from vault.errors import DamagedError, DestroyedError, NotFoundError, OldCatalogueError
 from vault.filing import open_record
 from vault.holds import list_holds
+from vault.ids import new_id
 from vault.ledger import PREFIX, publish
 from vault.manifests import manifest_name
 from vault.mirror import PREFIX as PACKS
@@ -77,6 +79,28 @@ def test_the_living_live_the_dead_stay_dead_and_holds_hold(quick_world: World, d
     world.assert_readable(held)
     world.assert_destroyed(dead, plain, released, late, new)
     require_newest(world.vault)
+
+
+def test_what_is_said_of_a_destroyed_record_after_a_rebuild(quick_world: World, databases: Databases) -> None:
+    """Over HTTP: 410 with its destruction while anything of it is left, and what 404 may mean when nothing is."""
+    reclaimed = quick_world.file()
+    quick_world.scrub()
+    reclaim(quick_world.vault)
+    left = quick_world.file()
+    destruction = quick_world.scrub().id
+    world, _ = rebuilt(quick_world, databases)
+    answers = []
+    for record in (left, reclaimed):
+        with pytest.raises((DestroyedError, NotFoundError)) as refused:
+            read_record(world.vault, world.reviewer, record.id, PURPOSE)
+        answer = problem_response(refused.value, request_id="0", method="GET")
+        answers.append((answer.status_code, json.loads(bytes(answer.body))))
+    (gone, said), (unknown, why) = answers
+    assert (gone, said["destruction_id"]) == (410, destruction)
+    assert (unknown, "destroyed and reclaimed before" in why["detail"]) == (404, True)
+    with pytest.raises(NotFoundError) as never:
+        read_record(quick_world.vault, quick_world.reviewer, new_id(), PURPOSE)
+    assert str(never.value) == "There is no such record."
 
 
 def test_a_restored_backup_is_recognised_and_brought_forward(quick_world: World, databases: Databases) -> None:

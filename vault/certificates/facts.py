@@ -121,7 +121,9 @@ def _sanitization(destruction: Destruction, completed_on: date) -> dict[str, Any
     """The fields of NIST SP 800-88 Rev. 2, section 4.6, under its names, and which of them are not recorded here."""
     kind = destruction.observed.get("assurance", {}).get("kind")
     claims = (
-        "Purge, on the custodian's word" if kind in ("hardware", "service") else "none claimed: a software custodian"
+        "Purge, on the custodian's word"
+        if kind in ("hardware", "service")
+        else "none claimed: the custodian is software, and promises nothing about old disk blocks"
     )
     return {
         "media_property_number": destruction.old_master or "none: the list was empty",

@@ -46,6 +46,7 @@ ul { margin: 0; padding-left: 13pt } li { margin: 1.5pt 0 }
 .boxed h2 { margin: 6pt 0 2pt }
 .signing { break-inside: avoid } .signing td { border-bottom: .6pt solid #111; height: 25pt }
 .signing th { vertical-align: bottom }
+section:last-of-type { break-inside: avoid }
 .rehearsal { position: fixed; top: 82mm; left: -18mm; width: 210mm; text-align: center; transform: rotate(-38deg);
   font: bold 78pt "DejaVu Sans", sans-serif; color: rgba(190, 0, 0, .26); letter-spacing: .04em }
 .warning { border: 1.4pt solid #b00000; color: #b00000; padding: 5pt 8pt; font-weight: bold; margin: 0 0 10pt }
@@ -184,9 +185,14 @@ def _method(content: Mapping[str, Any]) -> list[tuple[str, str]]:
                     f"{_many(seen['refused_uses'], 'time')} in a row."
                 ),
             ),
-            ("Processes of the vault", f"{escape(processes)}"),
+            ("Processes of the vault", f"that let go of the old keys: {escape(processes)}"),
         ]
-    rows.append(("Sealed remains", f"deleted: {content['reclaim']['state']}. {escape(content['reclaim']['note'])}"))
+    rows.append(
+        (
+            "Sealed remains",
+            f"deleted when this was issued: {content['reclaim']['state']}. {escape(content['reclaim']['note'])}",
+        )
+    )
     return rows
 
 
