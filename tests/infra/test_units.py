@@ -8,6 +8,8 @@ from typing import Final
 
 import pytest
 
+from vault.log import SIGNING_FILE
+
 UNITS: Final = Path(__file__).parents[2] / "infra" / "systemd"
 SERVICES: Final = ("shredvault.service", "shredvault-sweep.service")
 COMMAND: Final = "/opt/shredvault/bin/shredvault"
@@ -110,6 +112,13 @@ def test_who_reads_documents_is_not_who_destroys_keys() -> None:
         assert owned[home] == ("0700", user, user)
         assert owned[f"/etc/shredvault/{Path(home).name}"] == ("0700", "root", "root")
     assert len(owned) == 6
+    # What both homes have a copy of, and what each has of its own, is its user's alone, also after a restore.
+    mended = re.findall(r"^z (\S+) +(\d+) (\S+) +(\S+) +-$", (UNITS / "tmpfiles.conf").read_text("utf-8"), re.MULTILINE)
+    assert sorted(mended) == sorted(
+        (f"{home}/home/{name}", "0600", user, user)
+        for user, home in users.items()
+        for name in (SIGNING_FILE, "bucket.json")
+    )
 
 
 def test_no_secret_stands_in_a_unit() -> None:

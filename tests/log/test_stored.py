@@ -9,7 +9,7 @@ from tests.vault.world import World
 from vault import canonical
 from vault.catalogue import Transaction
 from vault.context import note
-from vault.errors import NotFoundError
+from vault.errors import HomeError, NotFoundError
 from vault.ledger import bucket_objects, publish, read_ledger, read_objects
 from vault.log.leaves import commitment
 from vault.log.merkle import check_consistency, check_inclusion, leaf_hash, tree_hash
@@ -150,3 +150,7 @@ def test_the_signing_key_stays_with_its_owner(quick_world: World) -> None:
     key = SigningKey.at(file.parent, quick_world.vault.vault_id)
     assert SigningKey.make(file.parent, quick_world.vault.vault_id).verifier == key.verifier
     assert json.loads(file.read_text())["ed25519"] not in repr(key)
+    for mode in (0o640, 0o604, 0o620):
+        file.chmod(mode)
+        with pytest.raises(HomeError, match="0600"):
+            SigningKey.at(file.parent, quick_world.vault.vault_id)

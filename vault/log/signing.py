@@ -54,9 +54,12 @@ class SigningKey:
         """Read the key of a home.
 
         Raises:
-            HomeError: there is none, it is another vault's, or cannot be read.
+            HomeError: there is none, it is another vault's, is open to other users, or cannot be read.
         """
         try:
+            if (home / SIGNING_FILE).stat().st_mode & 0o077:
+                message = f"The signing key {home / SIGNING_FILE} is open to other users; its mode must be 0600."
+                raise HomeError(message)
             content = json.loads((home / SIGNING_FILE).read_text("utf-8"))
             if (content["format"], content["name"]) != (_FORMAT, origin_of(vault_id)):
                 message = f"The signing key in {home} is another vault's."
