@@ -292,6 +292,8 @@ def show(*, hold_id: HoldIdArgument, home: HomeOption = None, as_json: JsonOptio
     if as_json:
         print_json(shown)
         return
+    # How many are named by id; with rules it protects others as well.
+    shown["named by id"] = shown.pop("records")
     facts((name, "-" if value is None else value) for name, value in shown.items() if name not in {"scopes", "sealed"})
     for scope in line.scopes:
         say(f"  scope {scope.number}: {_spoken(asdict(scope))}")
