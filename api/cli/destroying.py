@@ -100,7 +100,7 @@ def sweep(
         if has_ended(vault):
             # S7: until what the custodian ended at the deadline is recorded, nothing else can be done.
             note("The master key of the active tree ended with the deadline; the sunset is carried out first.")
-            _destroy(vault, where, Cause.SUNSET, freeze_sunset(vault), no_reclaim, as_json)
+            _destroy(vault, where, freeze_sunset(vault), no_reclaim, as_json)
         _follow_holds(vault, where)
         with vault.catalogue.read() as tx:
             version = current_policy(tx).version

@@ -101,8 +101,10 @@ def _page(picture: segno.QRCode, code: str, address: str | None) -> str:
     lines = [
         "Receipt for your application",
         code,
-        "With this code you can ask at any time whether your documents",
-        "are kept, until when, or when they were destroyed" + (":" if address else "."),
+        # Each of them fits into the width in any sans-serif that a printer has.
+        "With this code you can ask at any time whether",
+        "your documents are kept, and until when, or when",
+        "they were destroyed" + (":" if address else "."),
         *([address.rstrip("/") + _PLACE] if address else []),
         "Keep it. It shows nothing of what you filed.",
     ]

@@ -181,7 +181,7 @@ def test_a_record_whose_key_is_missing_is_failed_and_never_destroyed(quick_world
     assert (counts["destroyed"], counts["withdrawn"], counts["failed"]) == (RECORDS - 1, 0, 1)
     assert "1 record was on the list and not destroyed" in certificate.content["not_destroyed"][0]
     found = verify(certificate.document, f"{vault.signing.verifier}\n".encode(), extract_ledger(vault, done.id))
-    assert any(sentence.startswith("FAILED: of 1 on the list") for sentence in found)
+    assert any(sentence.startswith("FAILED: the keys of 1 on the list") for sentence in found)
     assert quick_world.value(f"SELECT state FROM record_states WHERE id = '{lost.id}'") == "retained"
     with pytest.raises(DamagedError):
         quick_world.assert_readable(lost)

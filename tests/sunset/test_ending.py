@@ -286,7 +286,7 @@ def test_keys_that_ended_against_a_decision_are_an_incident(quick_world: World, 
     world.database = world.databases.new(world.folder / "home")
     world.vault = replace(world.vault, catalogue=Catalogue(world.database))
     world.vault.catalogue.migrate()
-    with pytest.raises(DamagedError, match="1 records have a manifest and no key"):
+    with pytest.raises(DamagedError, match="1 record has a manifest and no key"):
         rebuild(world.vault, [kms.uri])
     assert rebuild(world.vault, [kms.uri], tokens, leave_lost=True).lost == [lost.id]
     recover_destructions(world.vault)

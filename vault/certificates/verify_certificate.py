@@ -129,12 +129,9 @@ def _check_counts(content: dict[str, Any]) -> list[str]:
     instants = [datetime.fromisoformat(step) for step in steps]
     _require(all(at.tzinfo is not None for at in instants), "An instant has no time zone.")
     _require(instants == sorted(instants), "The steps are not in the order in which they must be done.")
-    said = [f"Of {counts['listed']} records on the list {counts['destroyed']} were destroyed by {steps[3]}."]
-    if counts["failed"]:
-        said.append(
-            f"FAILED: of {counts['failed']} on the list the key was missing; they are NOT certified as destroyed."
-        )
-    return said
+    of_failed = f"FAILED: the keys of {counts['failed']} on the list were missing; they are NOT certified as destroyed."
+    said = f"Of {counts['listed']} records on the list {counts['destroyed']} were destroyed by {steps[3]}."
+    return [said, of_failed] if counts["failed"] else [said]
 
 
 def _check_evidence(content: dict[str, Any]) -> list[str]:
