@@ -29,7 +29,7 @@ from .catalogue.schema import cohorts, documents, journal, nodes, record_states,
 from .clock import Clock
 from .context import Vault, note
 from .ended import has_ended
-from .errors import BusyError, DestructionRefusedError
+from .errors import DestructionRefusedError, MasterGoneError
 from .keyring import record_key
 from .ledger import publish
 from .manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, Manifest
@@ -194,7 +194,7 @@ def _is_cut_off(tx: Transaction, manifest: Manifest) -> bool:
 def _complete(vault: Vault, manifest: Manifest, tag: bytes) -> bool:
     try:
         fetched = record_key(vault, manifest.cohort, manifest.slot)
-    except BusyError:
+    except MasterGoneError:
         if not has_ended(vault):
             raise
         # S7: its key ended with the deadline; the sunset destroys the record.
