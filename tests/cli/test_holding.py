@@ -71,6 +71,7 @@ def test_a_hold_on_the_program_protects_until_an_order_of_two_people_is_carried_
 
     draft = [*("order", "draft", "release", placed["hold"], "--act", "Stipulation", "--reason", "It is settled.")]
     draft += ["--legal-basis", "stipulation", "--stay", "Stay of the Appellate Division"]
+    draft += ["--out", str(operator.folder / "release.json")]
     assert operator.run(*draft).code == 2
     drafted = operator.run(*draft, "--stay-until", today(), "--json").data
     assert drafted["scope"]["stay"] == {"what": "Stay of the Appellate Division", "until": today()}

@@ -1,10 +1,14 @@
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from api.cli.app import app
 from api.cli.exits import MEANINGS, ExitCode
+from tests.cli.forked import REPOSITORY
 from tests.cli.listed import commands
 from tests.cli.operator import Operator
 
@@ -40,3 +44,39 @@ def test_wrong_words_are_a_matter_of_usage(newcomer: Operator, words: tuple[str,
     assert wrong.code == 2
     assert wrong.err.endswith("`shredvault --help` is the manual.\n")
     assert wrong.err.count("\n") == 1
+
+
+PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs" / "operations").glob("*.md")))
+
+
+def shown_commands(page: str) -> set[str]:
+    """What a page tells people to type: in backticks, and in blocks with their continued lines."""
+    joined = page.replace("\\\n", " ")
+    return {
+        found.split("#")[0].split(" | ")[0].split(" > ")[0].strip()
+        for found in re.findall(r"`shredvault ([^`\n]+)`|^ *(?:\$ )?shredvault (.+)$", joined, re.MULTILINE)
+        for found in found
+        if found
+    }
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_the_pages_show_commands_and_options_that_there_are(path: Path) -> None:
+    known = {name: _options(name) for name in COMMANDS}
+    groups = {name.rpartition(" ")[0] for name in COMMANDS if " " in name}
+    for shown in shown_commands(path.read_text("utf-8")):
+        words = shown.split()
+        name = next((" ".join(words[:n]) for n in (3, 2, 1) if " ".join(words[:n]) in known), None)
+        if name is None:
+            # A whole group of commands, or the options that stand before any command.
+            assert shown in groups or words[0].startswith(("--", "…")), shown
+            continue
+        used = set(re.findall(r"(?<=\s)--[a-z][a-z-]+", f" {shown}"))
+        assert used <= known[name] | {"--help"}, (shown, used - known[name])
+
+
+def _options(name: str) -> set[str]:
+    command: Any = typer.main.get_command(app)
+    for word in name.split():
+        command = command.commands[word]
+    return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
