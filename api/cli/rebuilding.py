@@ -51,6 +51,8 @@ def rebuild_command(
                 "records": done.records,
                 "held": done.held,
                 "condemned": done.condemned,
+                "gone": done.gone,
+                "unlisted": done.unlisted,
                 "holds_in_force": done.holds_in_force,
                 "lost": done.lost,
                 "tokens": tokens,
@@ -60,6 +62,10 @@ def rebuild_command(
         return
     say(f"{done.records} records live on, {done.held} of them held by {done.holds_in_force} holds.")
     say(f"{done.condemned} condemned records stay closed; their older master keys are destroyed.")
+    if done.gone:
+        say(f"{done.gone} records that were destroyed and reclaimed before are known by the lists in the bucket.")
+    for destruction in done.unlisted:
+        note(f"The list of destruction {destruction} is missing or damaged; what was reclaimed of it is not known.")
     if replaced.tokens is None:
         note("There is no old catalogue that can be read; make new access tokens.")
     else:
