@@ -130,13 +130,14 @@ def read_document(vault: Vault, caller: Caller, record_id: str, name: str, purpo
 
 
 def _forgotten(tx: Transaction) -> str:
-    """Why there may have been one all the same: of what was reclaimed a rebuild finds no id any more."""
-    rebuilt = tx.execute(sa.select(sa.func.max(journal.c.at)).where(journal.c.event == "rebuilt")).scalar()
-    if rebuilt is None:
+    """Why there may have been one all the same: without the list of a destruction a rebuild knows not all its ids."""
+    rebuilds = tx.execute(sa.select(journal.c.at, journal.c.facts).where(journal.c.event == "rebuilt"))
+    missing = [row.at for row in rebuilds if row.facts["unlisted"]]
+    if not missing:
         return ""
     return (
-        f" The catalogue was rebuilt on {rebuilt:%Y-%m-%d} (UTC): a record that was destroyed and reclaimed before "
-        "is not known any more; the certificates of that time stand."
+        f" The catalogue was rebuilt on {max(missing):%Y-%m-%d} (UTC) without the list of a destruction: a record "
+        "that was destroyed and reclaimed before is not known any more; the certificates of that time stand."
     )
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from vault.filing import open_record
 from vault.holds import list_holds
 from vault.ids import new_id
 from vault.ledger import PREFIX, publish
+from vault.listed_ids import list_name
 from vault.manifests import manifest_name
 from vault.mirror import PREFIX as PACKS
 from vault.rebuild import Rebuilt, rebuild
@@ -82,22 +84,30 @@ def test_the_living_live_the_dead_stay_dead_and_holds_hold(quick_world: World, d
 
 
 def test_what_is_said_of_a_destroyed_record_after_a_rebuild(quick_world: World, databases: Databases) -> None:
-    """Over HTTP: 410 with its destruction while anything of it is left, and what 404 may mean when nothing is."""
-    reclaimed = quick_world.file()
-    quick_world.scrub()
+    """Over HTTP: 410 with its destruction, and what 404 may mean when the list of its destruction is missing."""
+    forgotten = quick_world.file()
+    lost_list = quick_world.scrub().id
+    listed = quick_world.file()
+    destruction = quick_world.scrub().id
     reclaim(quick_world.vault)
     left = quick_world.file()
-    destruction = quick_world.scrub().id
+    last = quick_world.scrub().id
+    bucket = quick_world.vault.bucket
+    bucket.delete_every_version({version.name for version in bucket.versions(list_name(lost_list))})
     world, _ = rebuilt(quick_world, databases)
-    answers = []
-    for record in (left, reclaimed):
+
+    def answer(record_id: str) -> tuple[int, Any]:
         with pytest.raises((DestroyedError, NotFoundError)) as refused:
-            read_record(world.vault, world.reviewer, record.id, PURPOSE)
-        answer = problem_response(refused.value, request_id="0", method="GET")
-        answers.append((answer.status_code, json.loads(bytes(answer.body))))
-    (gone, said), (unknown, why) = answers
-    assert (gone, said["destruction_id"]) == (410, destruction)
-    assert (unknown, "destroyed and reclaimed before" in why["detail"]) == (404, True)
+            read_record(world.vault, world.reviewer, record_id, PURPOSE)
+        told = problem_response(refused.value, request_id="0", method="GET")
+        return told.status_code, json.loads(bytes(told.body))
+
+    for record, died_by in ((left, last), (listed, destruction)):
+        code, said = answer(record.id)
+        assert (code, said["destruction_id"]) == (410, died_by)
+    for record_id in (forgotten.id, new_id()):
+        code, said = answer(record_id)
+        assert (code, "without the list of a destruction" in said["detail"]) == (404, True)
     with pytest.raises(NotFoundError) as never:
         read_record(quick_world.vault, quick_world.reviewer, new_id(), PURPOSE)
     assert str(never.value) == "There is no such record."
