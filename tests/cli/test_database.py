@@ -5,6 +5,7 @@ import secrets
 
 from tests.cli.operator import Operator
 from tests.people import written_policy
+from tests.services.postgresql import Server
 
 
 def test_a_vault_on_postgresql_is_founded_filled_and_swept(stranger: Operator, database: str) -> None:
@@ -44,3 +45,37 @@ def test_a_mistyped_database_is_told_and_leaves_nothing_behind(stranger: Operato
     assert "no such database" in refused.err
     assert not stranger.home.exists()
     assert stranger.run("init", SHREDVAULT_DATABASE=database).code == 0
+
+
+def test_a_restored_database_is_refused_and_rebuilt_into_an_empty_one(
+    stranger: Operator, database: str, postgresql: Server
+) -> None:
+    """As the operator's page says it."""
+    name = database.partition("?")[0].rpartition("/")[2]
+    assert stranger.run("init", "--database", database, *written_policy(stranger.folder)).code == 0
+    _, held = stranger.file(2)
+    postgresql.run(f"CREATE DATABASE {name}_backup TEMPLATE {name}")
+    postgresql.run(f"CREATE DATABASE {name}_empty")
+    try:
+        assert stranger.run("hold", "place", held, "--kind", "audit", "--authority", "A", "--docket", "1").code == 0
+        assert stranger.run("sweep").code == 0
+        name_database(stranger, database.replace(name, f"{name}_backup"))
+        for words in (("sweep",), ("recover",)):
+            refused = stranger.run(*words)
+            assert (refused.code, "shredvault rebuild" in refused.err) == (4, True), refused
+        noticed = stranger.run("status", "--check")
+        assert (noticed.code, "older than the bucket" in noticed.err) == (11, True), noticed
+        assert stranger.run("rebuild").code == 9, "the database is not empty"
+        name_database(stranger, database.replace(name, f"{name}_empty"))
+        done = stranger.run("rebuild", "--json")
+        assert (done.code, done.data["records"], done.data["held"]) == (0, 1, 1), done
+        assert stranger.run("recover").code == 0
+        assert stranger.run("status", "--check").code == 0
+    finally:
+        for suffix in ("backup", "empty"):
+            postgresql.run(f"DROP DATABASE {name}_{suffix} WITH (FORCE)")
+
+
+def name_database(operator: Operator, url: str) -> None:
+    settings = operator.home / "vault.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"database": url}))
