@@ -270,13 +270,28 @@ def open_for_rebuild(
         SigningKey.make(path, vault_id)
         vault = _vault(home, vault_id, catalogue, bucket, custody, clock)
         yield vault
-        aside = f"{CATALOGUE}.before-{vault.clock.now():%Y%m%dT%H%M%SZ}"
+        aside = path / f"{CATALOGUE}.before-{vault.clock.now():%Y%m%dT%H%M%S%fZ}"
     if in_file:
-        for suffix in ("-wal", "-shm", ""):
-            with suppress(FileNotFoundError):
-                Path(f"{old}{suffix}").rename(path / f"{aside}{suffix}")
-        fresh.rename(old)
-        sync_folder(path)
+        _put_in_place(fresh, old, aside)
+
+
+def _put_in_place(fresh: Path, old: Path, aside: Path) -> None:
+    """Replace a catalogue's file and keep the old one under another name.
+
+    There is always one at its place: a rebuild that is begun again takes the access tokens over from there.
+    """
+    with suppress(FileNotFoundError):
+        try:
+            aside.hardlink_to(old)
+        except OSError:
+            # A file system without hard links: for a moment there is none.
+            old.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        # Another file's log must not be there when the fresh one is opened. Whoever read the old one emptied it.
+        with suppress(FileNotFoundError):
+            Path(f"{old}{suffix}").rename(f"{aside}{suffix}")
+    fresh.rename(old)
+    sync_folder(old.parent)
 
 
 @contextmanager

@@ -115,6 +115,72 @@ def judge_destruction(town: Town, doomed: list[Record], given_up: list[Record]) 
     return judge
 
 
+def judge_release(town: Town, outcomes: set[bool]) -> Callable[[World, str], None]:
+    def judge(world: World, where: str) -> None:
+        world.assert_readable(*(r for r in world.records if r.id != town.given_up.id))
+        released = world.value("SELECT released_at IS NOT NULL FROM holds")
+        outcomes.add(bool(released))
+        world.sweep()
+        held = twin(world, town.held)
+        if released:
+            world.assert_destroyed(held)
+            sealed = Sealed(set(town.sealed.roots), set(town.sealed.pages))
+            bucket = world.vault.bucket
+            assert isinstance(bucket, MemoryBucket)
+            sealed.gather(world, [c for name, c in bucket.s3.ever if name.startswith("keystore/")])
+            assert world.place(held) not in sealed.reachable(world), where
+        else:
+            world.assert_readable(held)
+
+    return judge
+
+
+def judge_hold(town: Town, docket: str, acknowledged: Callable[[], bool]) -> Callable[[World, str], None]:
+    """For a hold on the first of the due."""
+
+    def judge(world: World, where: str) -> None:
+        committed = world.value(f"SELECT COUNT(*) FROM holds WHERE docket = '{docket}'") == 1
+        assert committed or not acknowledged(), where
+        world.sweep()
+        wanted, other = (twin(world, record) for record in town.due)
+        world.assert_destroyed(other)
+        if committed:
+            world.assert_readable(wanted)
+            cohort, slot = world.place(wanted)
+            live = world.value(
+                f"SELECT live FROM sealed_pages NATURAL JOIN tree_pages WHERE tree = 'held' AND cohort_id = {cohort}"
+            )
+            assert live[slot // 8] >> slot % 8 & 1, "the key was not copied into the held tree"
+        else:
+            world.assert_destroyed(wanted)
+
+    return judge
+
+
+def judge_filing(town: Town, content: bytes) -> Callable[[World, str], None]:
+    """For a record that was opened and may have been given `new.png`, and been completed."""
+
+    def judge(world: World, where: str) -> None:
+        before = len(town.world.records)
+        known = [r for r in world.records if r.id != town.given_up.id]
+        for record in known:
+            # What was acknowledged is in `records`; what was not may have reached the vault all the same.
+            view_state = world.value(f"SELECT state FROM record_states WHERE id = '{record.id}'")
+            assert view_state in ("receiving", "retained"), where
+        world.assert_readable(*known[: before - 1])
+        for record in known[before - 1 :]:
+            stored = world.value(f"SELECT COUNT(*) FROM documents WHERE record_id = '{record.id}'")
+            if stored:
+                record.documents["new.png"] = content
+            world.assert_readable(record)
+            # A repetition of everything ends well.
+            world.upload(record, "new.png", content)
+            world.complete(record)
+            world.assert_readable(record)
+
+    return judge
+
+
 BOUNDARIES = {"commit", "wrap", "unwrap", "put_object", "get_object", "create", "destroy", "describe"}
 
 
@@ -144,23 +210,7 @@ def test_a_release_cut_off_anywhere_never_loses_the_record(town: Town, scratch: 
     def operation(world: World, fuse: Fuse) -> None:
         release_hold(world.vault, town.hold, "counsel", fuse.step)
 
-    def judge(world: World, where: str) -> None:
-        world.assert_readable(*(r for r in world.records if r.id != town.given_up.id))
-        released = world.value("SELECT released_at IS NOT NULL FROM holds")
-        outcomes.add(bool(released))
-        world.sweep()
-        held = twin(world, town.held)
-        if released:
-            world.assert_destroyed(held)
-            sealed = Sealed(set(town.sealed.roots), set(town.sealed.pages))
-            bucket = world.vault.bucket
-            assert isinstance(bucket, MemoryBucket)
-            sealed.gather(world, [c for name, c in bucket.s3.ever if name.startswith("keystore/")])
-            assert world.place(held) not in sealed.reachable(world), where
-        else:
-            world.assert_readable(held)
-
-    seen = each_boundary(town, scratch / "points", operation, judge, dies=dies)
+    seen = each_boundary(town, scratch / "points", operation, judge_release(town, outcomes), dies=dies)
     assert seen >= BOUNDARIES
     assert outcomes == {True, False}
 
@@ -174,22 +224,7 @@ def test_a_hold_cut_off_anywhere_protects_if_it_was_acknowledged(town: Town, scr
         place_hold(world.vault, [town.due[0].id], "20-cv-2")
         acknowledged[-1] = True
 
-    def judge(world: World, where: str) -> None:
-        committed = world.value("SELECT COUNT(*) FROM holds WHERE docket = '20-cv-2'") == 1
-        assert committed or not acknowledged[-1], where
-        world.sweep()
-        wanted, other = (twin(world, record) for record in town.due)
-        world.assert_destroyed(other)
-        if committed:
-            world.assert_readable(wanted)
-            cohort, slot = world.place(wanted)
-            live = world.value(
-                f"SELECT live FROM sealed_pages NATURAL JOIN tree_pages WHERE tree = 'held' AND cohort_id = {cohort}"
-            )
-            assert live[slot // 8] >> slot % 8 & 1, "the key was not copied into the held tree"
-        else:
-            world.assert_destroyed(wanted)
-
+    judge = judge_hold(town, "20-cv-2", lambda: acknowledged[-1])
     assert each_boundary(town, scratch / "points", operation, judge, dies=dies) >= {"commit", "wrap", "put_object"}
     assert acknowledged[-1]
 
@@ -204,26 +239,8 @@ def test_filing_cut_off_anywhere_leaves_what_was_acknowledged(town: Town, scratc
         world.upload(record, "new.png", content)
         world.complete(record)
 
-    def judge(world: World, where: str) -> None:
-        before = len(town.world.records)
-        known = [r for r in world.records if r.id != town.given_up.id]
-        for record in known:
-            # What was acknowledged is in `records`; what was not may have reached the vault all the same.
-            view_state = world.value(f"SELECT state FROM record_states WHERE id = '{record.id}'")
-            assert view_state in ("receiving", "retained"), where
-        world.assert_readable(*known[: before - 1])
-        for record in known[before - 1 :]:
-            stored = world.value(f"SELECT COUNT(*) FROM documents WHERE record_id = '{record.id}'")
-            if stored:
-                record.documents["new.png"] = content
-            world.assert_readable(record)
-            # A repetition of everything ends well.
-            world.upload(record, "new.png", content)
-            world.complete(record)
-            world.assert_readable(record)
-
     town.world.advance(days=100)
-    seen = each_boundary(town, scratch / "points", operation, judge, dies=dies)
+    seen = each_boundary(town, scratch / "points", operation, judge_filing(town, content), dies=dies)
     assert seen >= {"commit", "wrap", "unwrap", "put_object"}
 
 
