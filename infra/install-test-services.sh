@@ -1,6 +1,6 @@
 #!/bin/sh
 # Brings what the tests run against: infra/install-test-services.sh FOLDER. Installs Debian's SoftHSM2, OpenSC,
-# PostgreSQL and OpenSSH client where they are missing, and builds in FOLDER the environment of the KMS emulator,
+# PostgreSQL, OpenSSH client and strace where they are missing, and builds in FOLDER the environment of the KMS emulator,
 # whose dependencies would not go together with ours. Starts no service and makes no database cluster: the tests
 # start their own, on 127.0.0.1.
 set -eu
@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 cd "$here"
 
 missing=
-for package in softhsm2 opensc postgresql openssh-client; do
+for package in softhsm2 opensc postgresql openssh-client strace; do
     state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$state" = installed ] || missing="$missing $package"
 done

@@ -23,6 +23,7 @@ pytest_plugins = [
     "tests.services.postgresql",
     "tests.services.softhsm",
     "tests.vault.fixtures",
+    "tests.vault.scene",
     "tests.cli.operator",
 ]
 

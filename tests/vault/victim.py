@@ -6,12 +6,16 @@ listed: every call that changes the bucket, every commit, every file that is mad
 is before the next; the last boundary is between the last effect and the answer.
 """
 
+import ctypes
 import os
 import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +25,7 @@ import sqlalchemy as sa
 
 import vault.catalogue.migrating  # imported where it is needed, and here before the forks
 import vault.home
+from keystore import KeystoreError
 from tests.vault.far_s3 import FarBucket, FarS3
 from tests.vault.holding import place_hold
 from tests.vault.world import upload
@@ -28,18 +33,36 @@ from vault.access import Caller
 from vault.clock import SimulatedClock
 from vault.context import Vault
 from vault.destruction import carry_out, recover_destructions
+from vault.errors import VaultError
 from vault.filing import complete_record, open_record
 from vault.frozen_lists import freeze_ordered, freeze_sweep
 from vault.holds import copy_held_keys, release_hold
 from vault.home import Home, open_vault
 from vault.ids import HoldId
 from vault.moving import move_masters
+from vault.objects import ObjectStoreError
 from vault.reclaim import reclaim
 from vault.replacement import replace_catalogue
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WRITING = os.O_WRONLY | os.O_RDWR
+CALLS = ("pwrite64", "fdatasync", "fsync")
+"""By which SQLite writes and syncs; Python's own writes are `write`."""
+PR_SET_PTRACER, ANYBODY = 0x59616D61, -1
+REFUSALS = (VaultError, KeystoreError, ObjectStoreError, OSError)
 READING_CALLS = ("get_", "head_", "pages")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What the operating system answers to some of a process's calls that write and sync; counted, if nothing."""
+
+    call: str = ""
+    """One of `CALLS`."""
+    error: str = ""
+    """EIO or ENOSPC."""
+    when: str = ""
+    """Which of these calls fail: `3` the third; `3+` the third and all later ones."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +76,8 @@ class Job:
     given: tuple[Any, ...] = ()
     fatal: int = 0
     """The number of the effect before which it dies; 0: none."""
+    fault: Fault | None = None
+    """Then the process is traced."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +86,9 @@ class Ended:
     error: str
     told: list[str]
     """`step NAME` for each step of a destruction, the name of each effect it got to, and what the operation says."""
+
+    calls: list[str]
+    """Calls that write and sync, in order, as `strace` writes them; those of a process that was traced."""
 
     @property
     def last(self) -> str:
@@ -141,6 +169,35 @@ def recover(vault: Vault, job: Job, tell: Tell) -> None:
 OPERATIONS = {each.__name__: each for each in (sweep, scrub, release, move, hold, file, recover)}
 
 
+def sweep_stubbornly(job: Job, clock: SimulatedClock, tell: Tell) -> None:
+    """As a service that goes on: what failed is done again, over the same connections; at the end it is killed."""
+    for _ in range(2):
+        with suppress(*REFUSALS), open_vault(job.home, clock) as opened:
+            for done in ("swept", "went on"):
+                try:
+                    recover_destructions(opened)
+                    carry_out(opened, freeze_sweep(opened))
+                except REFUSALS as error:
+                    tell(f"failed: {type(error).__name__}")
+                else:
+                    tell(done)
+                    break
+            # This writes the log into the file.
+            opened.catalogue.close()
+            break
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def operate(job: Job, clock: SimulatedClock, tell: Tell) -> None:
+    if job.operation == "rebuild":
+        replace_catalogue(Home.at(job.home), clock)
+    elif job.operation == "sweep stubbornly":
+        sweep_stubbornly(job, clock, tell)
+    else:
+        with open_vault(job.home, clock) as opened:
+            OPERATIONS[job.operation](opened, job, tell)
+
+
 def carry(job: Job, tell: Tell) -> None:
     count = 0
 
@@ -167,16 +224,15 @@ def carry(job: Job, tell: Tell) -> None:
     sa.event.listen(sa.Engine, "commit", lambda _: effect("commit"))
     store = FarS3(job.store, call)
     setattr(vault.home, "Bucket", lambda _: FarBucket(store))  # noqa: B010  # mypy takes it for a constant
-    clock = SimulatedClock(job.now)
-    if job.operation == "rebuild":
-        replace_catalogue(Home.at(job.home), clock)
-    else:
-        with open_vault(job.home, clock) as opened:
-            OPERATIONS[job.operation](opened, job, tell)
+    operate(job, SimulatedClock(job.now), tell)
     effect("answer")
 
 
-def _become(job: Job, descriptor: int) -> NoReturn:
+def _become(job: Job, descriptor: int, attached: int) -> NoReturn:
+    # Yama lets only ancestors trace, if nobody else is named.
+    ctypes.CDLL(None).prctl(PR_SET_PTRACER, ANYBODY, 0, 0, 0)
+    os.read(attached, 1)
+
     def tell(line: str) -> None:
         os.write(descriptor, f"{line}\n".encode())
 
@@ -190,16 +246,42 @@ def serve() -> None:
             job = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        (told, tell), (errors, error) = os.pipe(), os.pipe()
+        (told, tell), (errors, error), (attached, go_on) = os.pipe(), os.pipe(), os.pipe()
         child = os.fork()
         if child == 0:
-            os.close(told)
+            for unused in (told, errors, go_on):
+                os.close(unused)
             os.dup2(error, 2)
-            _become(job, tell)
-        os.close(tell)
-        os.close(error)
-        with os.fdopen(told, encoding="utf-8") as lines, os.fdopen(errors, encoding="utf-8") as broken:
-            read = lines.read().splitlines(), broken.read()
-        _, status = os.waitpid(child, 0)
-        pickle.dump(Ended(os.waitstatus_to_exitcode(status) == -signal.SIGKILL, read[1], read[0]), sys.stdout.buffer)
+            _become(job, tell, attached)
+        for theirs in (tell, error, attached):
+            os.close(theirs)
+        with traced(child, job.fault) as calls, os.fdopen(told, encoding="utf-8") as lines:
+            os.close(go_on)
+            with os.fdopen(errors, encoding="utf-8") as broken:
+                read = lines.read().splitlines(), broken.read()
+            _, status = os.waitpid(child, 0)
+        killed = os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+        pickle.dump(Ended(killed, read[1], read[0], calls), sys.stdout.buffer)
         sys.stdout.buffer.flush()
+
+
+@contextmanager
+def traced(process: int, fault: Fault | None) -> Iterator[list[str]]:
+    """Let `strace` look at a process that waits, and interfere; fills the list of its calls at the end."""
+    calls: list[str] = []
+    if fault is None:
+        yield calls
+        return
+    with tempfile.NamedTemporaryFile("r") as trace:
+        command = ["strace", "-f", "-q", "-y", "-o", trace.name, "-e", f"trace={','.join(CALLS)}", "-p", f"{process}"]
+        if fault.call:
+            command += ["-e", f"inject={fault.call}:error={fault.error}:when={fault.when}"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
+            while "TracerPid:\t0\n" in Path(f"/proc/{process}/status").read_text("utf-8"):
+                if tracer.poll() is not None:
+                    assert tracer.stderr
+                    os.kill(process, signal.SIGKILL)
+                    raise RuntimeError(tracer.stderr.read())
+                time.sleep(0.002)
+            yield calls
+        calls += [line for line in trace if line.partition("(")[0].split()[-1] in CALLS]
