@@ -6,7 +6,8 @@ end. Nothing here can destroy a key (`vault.destruction` does).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Final
@@ -17,7 +18,7 @@ from keystore import KeyGraphError, Tree
 
 from .authority import claim_authority
 from .catalogue import Transaction, keys
-from .catalogue.destructions import Destruction, condemn, load_list, update
+from .catalogue.destructions import Destruction, condemn, listed_ids, load_list, update
 from .catalogue.holding import end_parts, held_slots
 from .catalogue.schema import cohorts
 from .context import Vault, note
@@ -25,6 +26,8 @@ from .ended import ended_at, stage_from_held, whole_list
 from .errors import BusyError
 from .frozen_lists import MOVE, pack_slots, predicate_at
 from .ledger import publish
+from .listed_ids import pack_places, store_list
+from .log.merkle import tree_hash
 from .retention import Cause, not_eligible
 from .staging import Plan, Staging, plan_tree, revisions_of, stage_and_check
 from .sunset.ending import end_for_active_master
@@ -78,6 +81,7 @@ def condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> 
     progress("create master")
     publish(vault)
     custodian.create(master, ends_at)
+    ids = _store_ids(vault, destruction, frozen)
     for _ in range(STAGINGS):
         # 3. Stage, mirror, read back, check.
         progress("stage")
@@ -94,12 +98,26 @@ def condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> 
             staging = stage_from_held(vault, plan, master)
         # 4. Condemn.
         progress("condemn")
-        if _condemn(vault, destruction, frozen, listed, excused, staging, end):
+        if _condemn(vault, destruction, frozen, listed, excused, staging, end, ids):
             return
         # Whom this staging spared has its key in a pack under the new master: nobody of those may die now.
         listed = dict(plan.condemned)
     message = "Holds or filings kept changing what is to be destroyed; nothing was destroyed. Try again."
     raise BusyError(message)
+
+
+def _store_ids(vault: Vault, destruction: Destruction, frozen: Mapping[int, int]) -> Sequence[bytes]:
+    """Put the ids on the list into the bucket, for whoever asks after a rebuild; returns them in order."""
+    if destruction.tree is not Tree.ACTIVE or not destruction.listed:
+        return ()
+    with vault.catalogue.read() as tx:
+        ids = listed_ids(tx, frozen)
+    if tree_hash(ids) != destruction.list_root:
+        message = "The records of the frozen list are not those that its root was made of."
+        raise KeyGraphError(message)
+    store_list(vault.bucket, vault.vault_id, destruction.id, ids)
+    vault.settle()
+    return ids
 
 
 def _close_cohorts(tx: Transaction, listed: Mapping[int, int], now: datetime) -> None:
@@ -143,6 +161,7 @@ def _condemn(
     excused: Mapping[int, int],
     staging: Staging,
     end: datetime | None,
+    ids: Sequence[bytes],
 ) -> bool:
     """Step 4, the point of no return. False: the world changed, stage again."""
     judged = observe_time(vault)
@@ -199,6 +218,10 @@ def _condemn(
             # Approved, not withdrawn, and not destroyed: their keys are missing. An alarm, not a success.
             note(tx, now, "approved and not executed", destruction.id, {"count": unaccounted})
         facts = {"count": plan.condemned_count, "version": staging.version, "withdrawn": pack_slots(withdrawn)}
+        if ids and withdrawn:
+            # Whoever reads the list without the catalogue must not take them for destroyed.
+            places = (bisect_left(ids, one) for one in listed_ids(tx, withdrawn))
+            facts["withdrawn_places"] = pack_places(places, len(ids))
         note(tx, now, "condemned", destruction.id, facts)
     return True
 

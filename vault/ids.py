@@ -21,6 +21,7 @@ __all__ = [
     "TokenId",
     "is_id",
     "new_id",
+    "number_of",
 ]
 
 RecordId = NewType("RecordId", str)
@@ -35,6 +36,7 @@ CohortId = NewType("CohortId", int)
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID_BITS: Final = 128
 _ID_CHARACTERS: Final = 26
+_AS_PYTHON_READS: Final = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
 _ID: Final = re.compile(rf"[{_ALPHABET}]{{{_ID_CHARACTERS}}}")
 
 
@@ -55,3 +57,12 @@ def base32(number: int, length: int) -> str:
         number, digit = divmod(number, 32)
         digits.append(_ALPHABET[digit])
     return "".join(reversed(digits))
+
+
+def number_of(text: str) -> int:
+    """The number that `base32` wrote.
+
+    Raises:
+        ValueError: it did not.
+    """
+    return int(text.translate(_AS_PYTHON_READS), 32)

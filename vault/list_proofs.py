@@ -1,7 +1,8 @@
 """That a record stood on the frozen list of a destruction, shown with the list's Merkle root.
 
-The list is stored as slots, the ids stay in `records` for ever: so the tree can be built again at any time. That
-takes seconds for a million records, and is done once; what is kept makes a proof in well under a millisecond.
+The list is stored as slots, the ids stay in `records`: so the tree can be built again at any time, after a rebuild from
+the list in the bucket. That takes seconds for a million records, and is done once; what is kept makes a proof in well
+under a millisecond.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final
 
-import sqlalchemy as sa
-
 from .catalogue import Transaction
-from .catalogue.destructions import Destruction, load_list
-from .catalogue.schema import records
+from .catalogue.destructions import Destruction, listed_ids, load_list
+from .context import Vault
 from .ids import RecordId
+from .listed_ids import fetch_list
 from .log.merkle import check_inclusion, inclusion_path, leaf_hash, node_hash, tree_hash
 
 __all__ = ["LISTED_MAX", "ListProof", "ListTree", "ListTrees"]
@@ -30,8 +30,6 @@ _KEPT_MAX: Final = 1 << 20
 _ID_BYTES: Final = 26
 _LEVEL: Final = 10
 """Subtrees of 2^10 leaves are hashed once and kept."""
-_BATCH: Final = 20
-"""Cohorts read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +96,16 @@ class ListTrees:
         self._lock = Lock()
         self._trees: OrderedDict[str, ListTree | None] = OrderedDict()
 
-    def get(self, tx: Transaction, destruction: Destruction) -> ListTree | None:
-        """The tree of a destruction's list; None when it is too long, or ids that were on it are not known any more."""
+    def get(self, vault: Vault, tx: Transaction, destruction: Destruction) -> ListTree | None:
+        """The tree of a destruction's list; None when it is too long, or neither catalogue nor bucket has its ids.
+
+        Raises:
+            DamagedError: the list in the bucket is another one.
+            ObjectStoreError: the object store failed.
+        """
         with self._lock:
             if destruction.id not in self._trees:
-                self._trees[destruction.id] = _build(tx, destruction)
+                self._trees[destruction.id] = _build(vault, tx, destruction)
             self._trees.move_to_end(destruction.id)
             while len(self._trees) > 1 and self._size() > self._kept_max:
                 self._trees.popitem(last=False)
@@ -112,18 +115,12 @@ class ListTrees:
         return sum(1 if tree is None else tree.size for tree in self._trees.values())
 
 
-def _build(tx: Transaction, destruction: Destruction) -> ListTree | None:
+def _build(vault: Vault, tx: Transaction, destruction: Destruction) -> ListTree | None:
     if destruction.listed > LISTED_MAX:
         return None
     slots, _ = load_list(tx, destruction.id)
-    ids: list[bytes] = []
-    wanted = sorted(slots)
-    for start in range(0, len(wanted), _BATCH):
-        query = sa.select(records.c.id, records.c.cohort_id, records.c.slot).where(
-            records.c.cohort_id.in_(wanted[start : start + _BATCH])
-        )
-        ids += [row.id.encode("ascii") for row in tx.execute(query) if slots[row.cohort_id] >> row.slot & 1]
-    if len(ids) != destruction.listed:
-        return None
-    # Not sorted by the database, whose collation may be another.
-    return ListTree(b"".join(sorted(ids)))
+    ids: list[bytes] | None = listed_ids(tx, slots)
+    if len(ids or ()) != destruction.listed:
+        # After a rebuild the catalogue does not know in which slots the gone were.
+        ids = fetch_list(vault.bucket, vault.vault_id, destruction.id, destruction.list_root)
+    return None if ids is None else ListTree(b"".join(ids))

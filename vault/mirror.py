@@ -14,7 +14,7 @@ from typing import Final
 
 from keystore import MAX_COHORTS, SealBrokenError, SealedPage, SealedRoot, StagedTree, Tree
 
-from .objects import PUT_BYTES_MAX, Bucket
+from .objects import Bucket
 
 __all__ = ["PREFIX", "pack", "pack_name", "read_back", "unpack", "write"]
 
@@ -125,13 +125,7 @@ def write(bucket: Bucket, vault_id: bytes, staged: StagedTree, carried: Mapping[
     """
     blob = pack(vault_id, staged, carried)
     name = pack_name(staged.root.tree, staged.root.version)
-    if len(blob) <= PUT_BYTES_MAX:
-        bucket.put(name, blob, if_absent=True)
-        return len(blob)
-    with memoryview(blob) as view, bucket.start_parts(name) as upload:
-        for start in range(0, len(blob), PUT_BYTES_MAX):
-            upload.add(view[start : start + PUT_BYTES_MAX])
-        upload.complete(if_absent=True)
+    bucket.put_new(name, blob)
     return len(blob)
 
 

@@ -1,8 +1,9 @@
 """Rebuilds a catalogue from the bucket and the custodians alone, after its loss or the return of an old backup.
 
 What was condemned stays dead: it is carried over nowhere, and dies with the masters that stood when the catalogue was
-lost. Everything else that has a manifest lives on, under fresh masters; holds are in force again. Records that were
-not complete are lost with the catalogue: their papers are still at the center, and must be filed again.
+lost. It is known for destroyed by the lists in the bucket. Everything else that has a manifest lives on, under fresh
+masters; holds are in force again. Records that were not complete are lost with the catalogue: their papers are still
+at the center, and must be filed again.
 
 1. read ledger, packs and manifests (`vault.salvage`)
 2. make fresh masters; stage both trees under them, mirror, read back, compare every key
@@ -19,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -43,6 +45,7 @@ from .catalogue.schema import (
     access_tokens,
     cohorts,
     documents,
+    gone_records,
     records,
     trees,
     vaults,
@@ -50,7 +53,7 @@ from .catalogue.schema import (
 from .context import Vault, note
 from .errors import DamagedError, DestructionRefusedError
 from .holds.history import store_hold, store_scopes
-from .ids import DocumentId, RecordId
+from .ids import DestructionId, DocumentId, RecordId
 from .ledger import publish
 from .log.stored import append
 from .manifests import Manifest
@@ -68,6 +71,7 @@ __all__ = ["Rebuilt", "rebuild"]
 
 _NO_SLOT: Final = bytes(128)
 _ALL_SLOTS_USED: Final = 1024
+_BATCH: Final = 10_000
 _VERSIONS_SKIPPED: Final = 1024
 """A process that still runs on the lost catalogue may hold some of the numbers after the last pack's."""
 
@@ -82,6 +86,10 @@ class Rebuilt:
     holds_in_force: int
     lost: list[RecordId]
     """Records with a manifest and without a key, though nothing condemned them: an incident."""
+    gone: int
+    """Records that are known for destroyed by the lists in the bucket alone."""
+    unlisted: list[DestructionId]
+    """Destructions whose list is missing or damaged: what was reclaimed of them is unknown from here on."""
 
 
 def rebuild(
@@ -145,7 +153,7 @@ def rebuild(
     openly = [hold for hold in history.holds.values() if hold.released_at is None and hold.row["sealed"] is None]
     named = set().union(*(hold.named for hold in openly))
     told = sum(manifest.record in named for manifest, _ in found.living)
-    return Rebuilt(len(found.living), told, len(found.dead), len(openly), found.lost)
+    return Rebuilt(len(found.living), told, len(found.dead), len(openly), found.lost, len(found.gone), found.unlisted)
 
 
 def _require_no_death(
@@ -389,3 +397,6 @@ def _fill_destructions(tx: Transaction, history: History, found: Found) -> None:
         )
     for manifest, destruction in found.dead:
         tx.execute(sa.update(records).where(records.c.id == manifest.record).values(condemned_by=destruction))
+    gone = ({"id": record_id, "destruction_id": destruction} for record_id, destruction in found.gone.items())
+    while batch := list(islice(gone, _BATCH)):
+        tx.execute(sa.insert(gone_records), batch)

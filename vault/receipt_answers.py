@@ -24,6 +24,7 @@ from .errors import NotFoundError
 from .ids import RecordId
 from .list_proofs import ListTrees
 from .log.showing import entry_number, prove_published
+from .objects import ObjectStoreError
 from .overdue import last_day
 from .receipts import no_such_receipt, record_of
 from .sunset.latched import kept_until
@@ -78,7 +79,7 @@ class Receipts:
 
         Raises:
             NotFoundError: there is no such receipt.
-            LedgerBrokenError: what is stored of its destruction is not what was frozen.
+            LedgerBrokenError, DamagedError: what is stored of its destruction is not what was frozen.
             CatalogueError: the database cannot be used now.
         """
         # (1) Without the catalogue.
@@ -100,8 +101,11 @@ class Receipts:
             return Destroyed("destroyed", on, certificate, self._proof(tx, record_id, destruction))
 
     def _proof(self, tx: Transaction, record_id: RecordId, destruction: Destruction) -> dict[str, Any]:
-        tree = self._trees.get(tx, destruction)
-        listed = None if tree is None else tree.prove(record_id, destruction.list_root)
+        listed = None
+        with suppress(ObjectStoreError):
+            # After a rebuild the list is read from the bucket; the answer does not wait for that.
+            tree = self._trees.get(self._vault, tx, destruction)
+            listed = None if tree is None else tree.prove(record_id, destruction.list_root)
         entry = None
         number = entry_number(tx, _COMPLETED, destruction.id)
         with suppress(NotFoundError):

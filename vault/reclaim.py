@@ -16,11 +16,11 @@ import sqlalchemy as sa
 
 from keystore import Tree
 
-from . import mirror
+from . import listed_ids, mirror
 from .catalogue import Transaction, keys
 from .catalogue.destructions import Destruction, load, unreclaimed, update
 from .catalogue.locked import locked_names, replace, to_try
-from .catalogue.schema import cohorts, documents, records, tree_pages, trees
+from .catalogue.schema import cohorts, destructions, documents, records, tree_pages, trees
 from .context import Vault, note
 from .destruction import require_newest
 from .ids import RecordId
@@ -177,11 +177,11 @@ def _delete(vault: Vault, owners: Owners, commit: Callable[[Transaction], None] 
 
 
 def sweep_litter(vault: Vault) -> int:
-    """Delete what broken uploads and late completions left; return how many.
+    """Delete what broken uploads, late completions and undone destructions left; return how many.
 
-    That is: unfinished parts, documents that no record names, and manifests of records that were reclaimed already,
-    all of them a day old by the store's clock. Documents and parts are sealed under keys of living records, and die
-    with them in any case; the manifests are sealed under dead ones.
+    That is: unfinished parts, documents that no record names, manifests of records that were reclaimed already, and
+    lists of destructions that were undone, all of them a day old by the store's clock. Documents and parts are sealed
+    under keys of living records, and die with them in any case; the manifests are sealed under dead ones.
 
     Raises:
         OldCatalogueError: the catalogue is older than the bucket, so what it does not know is no litter.
@@ -192,14 +192,21 @@ def sweep_litter(vault: Vault) -> int:
     manifests = _chosen(vault, MANIFEST_PREFIX, doubtful_manifests)
     found = {name: stored for name, stored in manifests.items() if opens_nothing(vault, name)}
     found |= _chosen(vault, DOCUMENT_PREFIX, unnamed_documents)
+    found |= _chosen(vault, listed_ids.PREFIX, _undone_lists)
     litter = [name for name, stored in found.items() if stored < before]
     count = sum(
         vault.bucket.abort_unfinished(prefix, older_than=before)
-        for prefix in (DOCUMENT_PREFIX, MANIFEST_PREFIX, mirror.PREFIX)
+        for prefix in (DOCUMENT_PREFIX, MANIFEST_PREFIX, mirror.PREFIX, listed_ids.PREFIX)
     )
     for start in range(0, len(litter), _BATCH):
         count += _delete(vault, dict.fromkeys(litter[start : start + _BATCH]))
     return count
+
+
+def _undone_lists(tx: Transaction, names: set[str]) -> set[str]:
+    by_id = {name.removeprefix(listed_ids.PREFIX): name for name in names}
+    undone = sa.select(destructions.c.id).where(destructions.c.id.in_(by_id), destructions.c.abandoned_at.is_not(None))
+    return {by_id[destruction_id] for destruction_id in tx.execute(undone).scalars()}
 
 
 def _chosen(vault: Vault, prefix: str, choose: Callable[[Transaction, set[str]], set[str]]) -> dict[str, datetime]:

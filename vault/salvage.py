@@ -33,6 +33,7 @@ from .frozen_lists import unpack_slots
 from .holds.history import EVENTS, HeldBy, tell
 from .ids import DestructionId, RecordId
 from .ledger import Entry, Mark, read_ledger
+from .listed_ids import fetch_list, unpack_places
 from .manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, Manifest
 from .objects import Bucket
 from .policy import Policy, due_on
@@ -66,6 +67,8 @@ class Condemned:
     undone: bool = False
     slots: dict[int, int] = field(default_factory=dict)
     """Who was condemned, as bitmaps by cohort; empty before that."""
+    withdrawn_places: str = ""
+    """Who was withdrawn from the list, packed; empty for nobody."""
 
 
 @dataclass(slots=True)
@@ -214,6 +217,7 @@ def _apply_destruction(history: History, entry: Entry) -> None:
             one = history.destructions[entry.subject]
             withdrawn = unpack_slots(facts["withdrawn"])
             one.condemned_at, one.condemned = entry.at, facts["count"]
+            one.withdrawn_places = facts.get("withdrawn_places", "")
             one.slots = {c: bits & ~withdrawn.get(c, 0) for c, bits in unpack_slots(one.facts["slots"]).items()}
             if one.facts["hold"] is not None:
                 history.holds[one.facts["hold"]].end(one.frozen_at, entry.at)
@@ -312,6 +316,10 @@ class Found:
     """Condemned by a destruction; their objects are not reclaimed yet."""
     lost: list[RecordId] = field(default_factory=list)
     """Not condemned, and without a key or with a manifest that was altered: an incident."""
+    gone: dict[RecordId, DestructionId] = field(default_factory=dict)
+    """Condemned by a destruction, and nothing but the list names them any more."""
+    unlisted: list[DestructionId] = field(default_factory=list)
+    """Destructions whose list is missing in the bucket, or is damaged: ids on it are not known for destroyed."""
 
 
 def find_records(bucket: Bucket, vault_id: bytes, history: History, reachable: ReachableKeys) -> Found:
@@ -334,7 +342,27 @@ def find_records(bucket: Bucket, vault_id: bytes, history: History, reachable: R
                 break
         else:
             found.lost.append(record_id)
+    _find_gone(bucket, vault_id, history, found)
     return found
+
+
+def _find_gone(bucket: Bucket, vault_id: bytes, history: History, found: Found) -> None:
+    known = {manifest.record for manifest, _ in (*found.living, *found.dead)} | set(found.lost)
+    for one in history.destructions_of_records():
+        if one.condemned_at is None or not one.facts["listed"]:
+            continue
+        try:
+            ids = fetch_list(bucket, vault_id, one.id, bytes.fromhex(one.facts["list_root"]))
+        except DamagedError:
+            ids = None
+        if ids is None:
+            found.unlisted.append(one.id)
+            continue
+        withdrawn = unpack_places(one.withdrawn_places, len(ids)) if one.withdrawn_places else ()
+        for place, text in enumerate(ids):
+            record_id = RecordId(text.decode("ascii"))
+            if place not in withdrawn and record_id not in known:
+                found.gone[record_id] = one.id
 
 
 def earliest_due(manifest: Manifest, policies: Sequence[Policy], decided: date | None) -> date:

@@ -18,7 +18,7 @@ from .catalogue import keys
 from .catalogue.destructions import Destruction, list_destructions, load, unfinished, unreclaimed
 from .catalogue.holding import holds, record_holds
 from .catalogue.locked import Remaining, remaining
-from .catalogue.schema import cohorts, documents, record_states
+from .catalogue.schema import cohorts, documents, gone_records, record_states
 from .clock import civil_date
 from .context import Vault, current_policy
 from .keyring import custodian_of
@@ -73,6 +73,8 @@ def status_of(vault: Vault) -> Status:
                 sa.select(record_states.c.state, sa.func.count()).group_by(record_states.c.state)
             )
         }
+        if gone := tx.execute(sa.select(sa.func.count()).select_from(gone_records)).scalar_one():
+            states["destroyed"] = states.get("destroyed", 0) + gone
         # Sealed holds are in no count (H11).
         in_force = holds.c.released_at.is_(None) & holds.c.sealed.is_(None)
         held = tx.execute(

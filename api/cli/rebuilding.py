@@ -52,6 +52,8 @@ def rebuild_command(
                 "records": done.records,
                 "held": done.held,
                 "condemned": done.condemned,
+                "gone": done.gone,
+                "unlisted": done.unlisted,
                 "holds_in_force": done.holds_in_force,
                 "lost": done.lost,
                 "tokens": tokens,
@@ -65,6 +67,11 @@ def rebuild_command(
         closed = number_of(done.condemned, "condemned record", "stays", "stay")
         say(f"{closed} closed; `shredvault recover` deletes the sealed bytes.")
     say("All older master keys are destroyed.")
+    if done.gone:
+        gone = number_of(done.gone, "record", "was", "were")
+        say(f"{gone} destroyed and reclaimed before; the lists in the bucket name them.")
+    for destruction in done.unlisted:
+        note(f"The list of destruction {destruction} is missing or damaged; what was reclaimed of it is not known.")
     if replaced.tokens is None:
         note("There is no old catalogue that can be read; make new access tokens.")
     else:

@@ -28,7 +28,7 @@ GRANT USAGE ON SCHEMA public TO shredvault_api, shredvault_destroyer;
 -- Both: looking, their lease, the journal (append-only), and the growth of trees under a living master.
 GRANT SELECT ON alembic_version, vaults, policies, masters, trees, roots, sealed_pages, tree_pages, cohorts, holds,
     hold_records, hold_scopes, record_holds, destructions, destruction_lists, orders, lists, list_slots, locked_objects,
-    journal, ledger_nodes, certificates, nodes, time_marks, sunsets
+    journal, ledger_nodes, certificates, nodes, time_marks, sunsets, gone_records
     TO shredvault_api, shredvault_destroyer;
 -- The clocks are watched and deadlines latch wherever the vault runs, but for those that an order decides.
 GRANT INSERT, UPDATE ON time_marks, sunsets TO shredvault_api, shredvault_destroyer;

@@ -56,6 +56,7 @@ class Scene:
             "INSERT INTO sunsets (deadline, ends_at, latched_at, outcome, kept) "
             "VALUES ('2020-12-31', 1, 2, 'PRESERVE', '[]')"
         )
+        world.run(f"INSERT INTO gone_records VALUES ('gone', '{done.id}')")
         issue_certificate(world.vault, done.id)
         frozen_one = frozen(world.vault, Cause.SCRUB)
         self.ids = {
@@ -121,6 +122,8 @@ FORBIDDEN = {
     "hold_scopes_stay": "DELETE FROM hold_scopes WHERE hold_id = '{ruled}'",
     "holds_stay": "DELETE FROM holds WHERE id = '{third}'",
     "reads_stay": "DELETE FROM reads",
+    "gone_records_stay": "DELETE FROM gone_records",
+    "gone_records_are_append_only": "UPDATE gone_records SET id = 'other'",
     "journal_is_append_only": "UPDATE journal SET event = 'x' WHERE id = 1",
     "journal_has_no_gaps": JOURNAL.format(id="(SELECT MAX(id) + 2 FROM journal)"),
     "journal_has_no_gaps: from behind": JOURNAL.format(id=0),

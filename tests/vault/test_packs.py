@@ -16,6 +16,7 @@ from vault.catalogue import Transaction, keys
 from vault.errors import BusyError
 from vault.mirror import pack, pack_name, read_back, unpack, write
 from vault.objects import ObjectStoreMisbehaved
+from vault.objects import bucket as buckets
 from vault.reclaim import reclaim
 from vault.sheets import Sheet
 
@@ -215,7 +216,7 @@ def test_the_packs_alone_give_every_living_key_and_no_other(quick_world: World) 
 
 
 def test_a_pack_too_long_for_one_request_goes_in_parts(quick_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "PUT_BYTES_MAX", 5 * 2**20)
+    monkeypatch.setattr(buckets, "PUT_BYTES_MAX", 5 * 2**20)
     pages = tuple(SealedPage(Tree.ACTIVE, n, 9, bytes(128), bytes([n]) * 2**20) for n in range(1, 13))
     root = SealedRoot(Tree.ACTIVE, 1, 9, "m", b"w", b"p")
     staged = StagedTree(root, pages)

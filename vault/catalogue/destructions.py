@@ -21,6 +21,7 @@ __all__ = [
     "condemn",
     "insert_destruction",
     "list_destructions",
+    "listed_ids",
     "load",
     "load_list",
     "unfinished",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 _BITMAP_BYTES = 128
+_BATCH = 20
+"""Cohorts read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,19 @@ def load_list(tx: Transaction, destruction_id: str) -> tuple[dict[int, int], dic
         {row.cohort_id: int.from_bytes(row.slots, "little") for row in rows},
         {row.cohort_id: row.revision for row in rows},
     )
+
+
+def listed_ids(tx: Transaction, slots: Mapping[int, int]) -> list[bytes]:
+    """The ids of the records in some slots (bitmaps by cohort), in ASCII, ascending."""
+    ids: list[bytes] = []
+    wanted = sorted(slots)
+    for start in range(0, len(wanted), _BATCH):
+        query = sa.select(records.c.id, records.c.cohort_id, records.c.slot).where(
+            records.c.cohort_id.in_(wanted[start : start + _BATCH])
+        )
+        ids += [row.id.encode("ascii") for row in tx.execute(query) if slots[row.cohort_id] >> row.slot & 1]
+    # Not sorted by the database, whose collation may be another.
+    return sorted(ids)
 
 
 def unfinished(tx: Transaction) -> list[Destruction]:

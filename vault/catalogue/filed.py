@@ -8,11 +8,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from .engine import Transaction
-from .schema import documents, record_states
+from .schema import destructions, documents, gone_records, record_states
 
 __all__ = ["document_by_tag", "documents_of", "insert_document", "record_state"]
 
-_STATE = sa.select(record_states).where(record_states.c.id == sa.bindparam("record"))
+_KNOWN_OF_GONE = {
+    "id": gone_records.c.id,
+    "destruction_id": gone_records.c.destruction_id,
+    "state": sa.case((destructions.c.completed_at.is_(None), "condemned"), else_="destroyed"),
+}
+_STATE = sa.union_all(
+    sa.select(record_states).where(record_states.c.id == sa.bindparam("record")),
+    sa.select(*(_KNOWN_OF_GONE.get(c.name, sa.null()).label(c.name) for c in record_states.c))
+    .select_from(gone_records.join(destructions, destructions.c.id == gone_records.c.destruction_id))
+    .where(gone_records.c.id == sa.bindparam("record")),
+)
 _BY_TAG: sa.Select[Any] = sa.select(documents.c.id, documents.c.object_name, documents.c.slip).where(
     documents.c.record_id == sa.bindparam("record"), documents.c.name_tag == sa.bindparam("tag")
 )
@@ -35,7 +45,7 @@ _INSERT = (
 
 
 def record_state(tx: Transaction, record_id: str) -> sa.Row[Any] | None:
-    """A record with its state, or None."""
+    """A record with its state, or None. Of one that was gone before a rebuild all else but its destruction is None."""
     return tx.execute(_STATE, {"record": record_id}).one_or_none()
 
 

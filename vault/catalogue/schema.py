@@ -18,6 +18,7 @@ __all__ = [
     "destruction_lists",
     "destructions",
     "documents",
+    "gone_records",
     "journal",
     "ledger_nodes",
     "locked_objects",
@@ -217,6 +218,14 @@ documents = sa.Table(
     sa.Column("slip", sa.LargeBinary, nullable=False),
     sa.Column("stored_at", Instant, nullable=False),
     sa.UniqueConstraint("record_id", "name_tag"),
+)
+
+# Destroyed and reclaimed before the catalogue was rebuilt: nothing else is known of them any more.
+gone_records = sa.Table(
+    "gone_records",
+    metadata,
+    sa.Column("id", sa.String(26), primary_key=True),
+    sa.Column("destruction_id", sa.String(26), sa.ForeignKey("destructions.id"), nullable=False),
 )
 
 reads = sa.Table(

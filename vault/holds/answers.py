@@ -8,7 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from vault.catalogue import Transaction
-from vault.catalogue.schema import destructions, record_states
+from vault.catalogue.schema import destructions, gone_records, record_states
 from vault.clock import civil_date
 from vault.context import current_policy
 from vault.ids import is_id
@@ -17,11 +17,14 @@ __all__ = ["HELD", "UNKNOWN", "living_and_answers"]
 
 HELD: Final = "held"
 UNKNOWN: Final = "unknown"
-_STATE: Final = (
+_STATE: Final = sa.union_all(
     sa.select(record_states.c.cohort_id, record_states.c.destruction_id, destructions.c.condemned_at)
     .select_from(record_states)
     .outerjoin(destructions, destructions.c.id == record_states.c.destruction_id)
-    .where(record_states.c.id == sa.bindparam("record"))
+    .where(record_states.c.id == sa.bindparam("record")),
+    sa.select(sa.null(), gone_records.c.destruction_id, destructions.c.condemned_at)
+    .select_from(gone_records.join(destructions, destructions.c.id == gone_records.c.destruction_id))
+    .where(gone_records.c.id == sa.bindparam("record")),
 )
 
 

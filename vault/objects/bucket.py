@@ -7,7 +7,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
-from vault.objects.bodies import Body, ObjectReader
+from vault.objects.bodies import PUT_BYTES_MAX, Body, ObjectReader
 from vault.objects.client import Answer, BucketSettings, clients
 from vault.objects.errors import (
     BucketMissing,
@@ -95,6 +95,19 @@ class Bucket:
             self._send(self._s3_once.put_object, body, {**request, "IfNoneMatch": "*"})
         else:
             self._send(self._s3.put_object, body, request)
+
+    def put_new(self, name: str, body: bytes | bytearray) -> None:
+        """Store `body`, of any length, under a name that nothing has; in parts where it does not go in one request.
+
+        Raises: ObjectExists when the name is taken.
+        """
+        if len(body) <= PUT_BYTES_MAX:
+            self.put(name, body, if_absent=True)
+            return
+        with memoryview(body) as view, self.start_parts(name) as upload:
+            for start in range(0, len(body), PUT_BYTES_MAX):
+                upload.add(view[start : start + PUT_BYTES_MAX])
+            upload.complete(if_absent=True)
 
     def start_parts(self, name: str) -> PartedUpload:
         """Begin an upload in parts, for objects longer than one part or of unknown length."""

@@ -87,6 +87,7 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
         for table in (
             *("records", "cohorts", "destructions", "journal", "hold_records", "hold_scopes", "holds", "reads"),
             *("policies", "orders", "lists", "list_slots", "time_marks", "sunsets", "ledger_nodes", "certificates"),
+            "gone_records",
         )
     ),
     Forbid("journal_is_append_only", "UPDATE", "journal", "", "the journal is append-only"),
@@ -140,6 +141,7 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
         "OLD.latched_at IS NOT NULL",
         "the outcome of a sunset stays",
     ),
+    Forbid("gone_records_are_append_only", "UPDATE", "gone_records", "", "what was destroyed stays destroyed"),
     Forbid("reads_are_append_only", "UPDATE", "reads", "", "reads are append-only"),
     Forbid(
         "records_enter_open_cohorts",

@@ -58,6 +58,13 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["token_id"], ["access_tokens.id"], name=op.f("fk_reads_token_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reads")),
     )
+    op.create_table(
+        "gone_records",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("destruction_id", sa.String(length=26), nullable=False),
+        sa.ForeignKeyConstraint(["destruction_id"], ["destructions.id"], name=op.f("fk_gone_records_destruction_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_gone_records")),
+    )
 
     op.execute(VIEW)
     op.execute(HOLDS_VIEW)
