@@ -58,6 +58,7 @@ def shown(request: Request) -> str:
 
 # --- what each does ---------------------------------------------------------------------------------------
 
+RECLAIMED = ("documents", "records", "keystore", "lists")
 LOOKS = [
     Request("s3:GetBucketVersioning", BUCKET),
     Request("s3:ListBucket", BUCKET),
@@ -70,6 +71,7 @@ LOOKS = [
     kms("kms:Encrypt"),
     Request("s3:GetObject", f"{BUCKET}/keystore/active/0000000000000001"),
     Request("s3:GetObject", f"{BUCKET}/ledger/1"),
+    Request("s3:GetObject", f"{BUCKET}/lists/x"),
 ]
 API_DOES = [
     *LOOKS,
@@ -84,11 +86,11 @@ API_DOES = [
 DESTROYER_DOES = [
     *LOOKS,
     Request("s3:ListBucketMultipartUploads", BUCKET),
-    *(Request("s3:AbortMultipartUpload", f"{BUCKET}/{prefix}/x") for prefix in ("documents", "records", "keystore")),
-    *(Request("s3:DeleteObjectVersion", f"{BUCKET}/{prefix}/x") for prefix in ("documents", "records", "keystore")),
-    *(Request("s3:GetObjectRetention", f"{BUCKET}/{prefix}/x") for prefix in ("documents", "records", "keystore")),
-    *(Request("s3:GetObjectLegalHold", f"{BUCKET}/{prefix}/x") for prefix in ("documents", "records", "keystore")),
-    *(Request("s3:PutObject", f"{BUCKET}/{prefix}/x") for prefix in ("keystore", "ledger")),
+    *(Request("s3:AbortMultipartUpload", f"{BUCKET}/{prefix}/x") for prefix in RECLAIMED),
+    *(Request("s3:DeleteObjectVersion", f"{BUCKET}/{prefix}/x") for prefix in RECLAIMED),
+    *(Request("s3:GetObjectRetention", f"{BUCKET}/{prefix}/x") for prefix in RECLAIMED),
+    *(Request("s3:GetObjectLegalHold", f"{BUCKET}/{prefix}/x") for prefix in RECLAIMED),
+    *(Request("s3:PutObject", f"{BUCKET}/{prefix}/x") for prefix in ("keystore", "ledger", "lists")),
     Request("kms:CreateKey", "*", NEW_KEY),
     Request("kms:TagResource", KEY, NEW_KEY),
     *(kms(f"kms:{name}") for name in ("CreateAlias", "DeleteAlias", "GetParametersForImport", "ImportKeyMaterial")),
@@ -140,7 +142,7 @@ ENDS = [
     *(
         Request(f"s3:{action}", f"{BUCKET}/{prefix}/x")
         for action in ("DeleteObject", "DeleteObjectVersion")
-        for prefix in ("documents", "records", "keystore", "ledger")
+        for prefix in (*RECLAIMED, "ledger")
     ),
 ]
 GOVERNS = [
