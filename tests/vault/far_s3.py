@@ -78,6 +78,9 @@ class FarS3:
     def close(self) -> None:
         """Nothing: a process may open a vault more than once, and the end of the process is the connection's."""
 
+    def hang_up(self) -> None:
+        self._connection.close()
+
     def _ask(self, name: str, request: dict[str, Any]) -> Any:
         with self._lock:
             self._before(name, str(request.get("Key", "")))

@@ -79,7 +79,15 @@ class Scene:
         (home / "bucket.json").write_text(json.dumps({"access_key": "-", "secret_key": "-"}))
         return world
 
-    def run(self, world: World, operation: str, *given: object, fatal: int = 0, fault: Fault | None = None) -> Ended:
+    def run(
+        self,
+        world: World,
+        operation: str,
+        *given: object,
+        fatal: int = 0,
+        fault: Fault | None = None,
+        rehearsed: bool = False,
+    ) -> Ended:
         """Let another process do it, and die; then this one begins anew with what is left."""
         world.vault.catalogue.close()
         job = Job(
@@ -91,6 +99,7 @@ class Scene:
             given,
             fatal,
             fault,
+            rehearsed,
         )
         ended = self._victims.run(job)
         assert not ended.error, ended.error
@@ -109,6 +118,10 @@ class Scene:
     ) -> list[str]:
         """Kill before the first, second, third ... effect until it gets through; the steps that saw a death."""
         steps: list[str] = []
+        rehearsal = self.again()
+        before(rehearsal)
+        self.run(rehearsal, operation, *given(rehearsal), rehearsed=True)
+        rehearsal.vault.catalogue.close()
         for at in count(1):
             assert at < POINTS_LIMIT, "the operation has more effects than the limit"
             world = self.again()

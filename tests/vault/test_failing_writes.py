@@ -65,6 +65,7 @@ def test_a_sweep_of_which_any_sync_and_any_transaction_fails(scene: Scene) -> No
         return ended.calls
 
     outcomes = set[str]()
+    scene.run(scene.again(), "sweep", rehearsed=True)
     calls = run(Fault())
     assert {"catalogue.db>", "catalogue.db-wal>", ".partial>"} <= {
         end for line in calls for end in ("catalogue.db>", "catalogue.db-wal>", ".partial>") if end in line

@@ -54,11 +54,14 @@ def test_a_release_that_is_killed(scene: Scene) -> None:
 
 @on_sqlite
 def test_a_move_to_another_custodian_that_is_killed(scene: Scene) -> None:
-    def judge(world: World, where: str, _: Ended) -> None:
+    def judge(world: World, where: str, ended: Ended) -> None:
         recover(world)
         everybody = [r for r in world.records if r.documents]
         world.assert_readable(*everybody)
         assert_masters_in_use_only(world)
+        if ended.killed and len(ended.effects) % 4:
+            return
+        # Which takes as long as all of the above.
         there = custodians(world)[1]
         move_masters(world.vault, there, "test")
         assert {one.custodian for one in masters_in_use(world.vault)} == {there}, where

@@ -1,5 +1,7 @@
 """Lists of ids in the bucket: by them a rebuilt catalogue knows who was destroyed, and nothing else about them."""
 
+from datetime import timedelta
+
 import pytest
 
 from tests.people import frozen
@@ -15,6 +17,7 @@ from vault.filing import complete_record
 from vault.ids import DestructionId, new_id
 from vault.listed_ids import PREFIX, fetch_list, list_name, pack_places, store_list, unpack_places
 from vault.log.merkle import tree_hash
+from vault.manifests import manifest_name
 from vault.reclaim import reclaim, sweep_litter
 from vault.retention import Cause
 from vault.retrieval import read_record
@@ -67,6 +70,31 @@ def test_the_destroyed_and_reclaimed_are_known_after_every_rebuild(quick_world: 
         assert {record_id: answers[record_id].rpartition(" ")[2] for record_id in by} == by
         assert answers[lost.id] == "unknown"
         assert status_of(world.vault).records["destroyed"] == 3
+
+
+@on_sqlite
+def test_a_manifest_that_comes_late_after_a_rebuild_is_litter(quick_world: World, databases: Databases) -> None:
+    """A completion may be overtaken by sweep, reclaim and rebuild; its record passes for no living and no lost one."""
+    record = quick_world.file()
+    bucket = quick_world.vault.bucket
+    assert isinstance(bucket, MemoryBucket)
+    name = manifest_name(record.id)
+    late = bucket.get(name, limit=10_000)
+    quick_world.advance(days=800)
+    quick_world.sweep()
+    reclaim(quick_world.vault)
+    world, _ = rebuilt(quick_world, databases)
+    bucket.put(name, late)
+    bucket.s3.ahead = timedelta(hours=25)
+    assert sweep_litter(world.vault) == 1
+    assert not list(bucket.versions(name))
+    bucket.put(name, late)
+    again, done = rebuilt(world, databases)
+    assert (done.condemned, done.gone, done.lost) == (1, 0, [])
+    again.assert_destroyed(record)
+    reclaim(again.vault)
+    assert not list(bucket.versions(name))
+    again.assert_destroyed(record)
 
 
 def test_a_list_that_is_missing_or_another_one_is_told_and_stops_nothing(

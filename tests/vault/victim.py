@@ -7,6 +7,7 @@ is before the next; the last boundary is between the last effect and the answer.
 """
 
 import ctypes
+import gc
 import os
 import pickle
 import signal
@@ -26,6 +27,7 @@ import sqlalchemy as sa
 import vault.catalogue.migrating  # imported where it is needed, and here before the forks
 import vault.home
 from keystore import KeystoreError
+from tests.statements import Compiled
 from tests.vault.far_s3 import FarBucket, FarS3
 from tests.vault.holding import place_hold
 from tests.vault.world import upload
@@ -78,6 +80,8 @@ class Job:
     """The number of the effect before which it dies; 0: none."""
     fault: Fault | None = None
     """Then the process is traced."""
+    rehearsed: bool = False
+    """Done by the process that forks: its children need not import and compile what this took."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,9 @@ def sweep_stubbornly(job: Job, clock: SimulatedClock, tell: Tell) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def operate(job: Job, clock: SimulatedClock, tell: Tell) -> None:
+def operate(job: Job, store: FarS3, tell: Tell) -> None:
+    setattr(vault.home, "Bucket", lambda _: FarBucket(store))  # noqa: B010  # mypy takes it for a constant
+    clock = SimulatedClock(job.now)
     if job.operation == "rebuild":
         replace_catalogue(Home.at(job.home), clock)
     elif job.operation == "sweep stubbornly":
@@ -222,9 +228,7 @@ def carry(job: Job, tell: Tell) -> None:
 
     sys.addaudithook(audit)
     sa.event.listen(sa.Engine, "commit", lambda _: effect("commit"))
-    store = FarS3(job.store, call)
-    setattr(vault.home, "Bucket", lambda _: FarBucket(store))  # noqa: B010  # mypy takes it for a constant
-    operate(job, SimulatedClock(job.now), tell)
+    operate(job, FarS3(job.store, call), tell)
     effect("answer")
 
 
@@ -241,11 +245,16 @@ def _become(job: Job, descriptor: int, attached: int) -> NoReturn:
 
 
 def serve() -> None:
+    cache = Compiled()
+    sa.event.listen(sa.Engine, "engine_connect", lambda connection: connection.execution_options(compiled_cache=cache))
     while True:
         try:
             job = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
+        if job.rehearsed:
+            rehearse(job)
+            continue
         (told, tell), (errors, error), (attached, go_on) = os.pipe(), os.pipe(), os.pipe()
         child = os.fork()
         if child == 0:
@@ -263,6 +272,17 @@ def serve() -> None:
         killed = os.waitstatus_to_exitcode(status) == -signal.SIGKILL
         pickle.dump(Ended(killed, read[1], read[0], calls), sys.stdout.buffer)
         sys.stdout.buffer.flush()
+
+
+def rehearse(job: Job) -> None:
+    told: list[str] = []
+    store = FarS3(job.store, lambda _call, _name: None)
+    operate(job, store, told.append)
+    store.hang_up()
+    gc.collect()
+    gc.freeze()
+    pickle.dump(Ended(killed=False, error="", told=told, calls=[]), sys.stdout.buffer)
+    sys.stdout.buffer.flush()
 
 
 @contextmanager
