@@ -85,7 +85,7 @@ def test_serve_brings_a_restored_backup_forward_before_it_listens(operator: Oper
     restore(operator, backup)
     said = serve_until_it_listens(operator)
     assert said.index("1 record lives on, 1 of them held") < said.index("listening on")
-    assert operator.states() == {"retained": 1}
+    assert operator.states() == {"retained": 1, "destroyed": 1}
     assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 0
     assert "live on" not in serve_until_it_listens(operator)
 
