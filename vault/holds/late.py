@@ -14,7 +14,8 @@ from typing import Final
 import sqlalchemy as sa
 
 from vault.catalogue import Transaction
-from vault.catalogue.schema import destructions, journal, record_states
+from vault.catalogue.filed import record_state
+from vault.catalogue.schema import destructions, journal
 from vault.context import Vault, note
 from vault.errors import HoldRefusedError, NotFoundError
 from vault.ids import new_id
@@ -79,8 +80,9 @@ def note_late(
     died: dict[str, str] = {}
     for record_id, answer in answers.items():
         if answer not in (HELD, UNKNOWN):
-            query = sa.select(record_states.c.destruction_id).where(record_states.c.id == record_id)
-            died[record_id] = tx.execute(query).scalar_one()
+            dead = record_state(tx, record_id)
+            assert dead is not None
+            died[record_id] = dead.destruction_id
     under_way = destructions.c.condemned_at.is_not(None) & destructions.c.completed_at.is_(None)
     of_records = under_way & destructions.c.kind.in_(_OF_RECORDS)
     dying = tx.execute(sa.select(destructions.c.id).where(of_records)).scalars().all() if by_rule else ()
