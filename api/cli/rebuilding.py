@@ -68,8 +68,8 @@ def rebuild_command(
         say(f"{closed} closed; `shredvault recover` deletes the sealed bytes.")
     say("All older master keys are destroyed.")
     if done.gone:
-        gone = number_of(done.gone, "destroyed and reclaimed record", "is", "are")
-        say(f"{gone} known by the lists in the bucket.")
+        gone = number_of(done.gone, "record", "was", "were")
+        say(f"{gone} destroyed and reclaimed before; the lists in the bucket name them.")
     for destruction in done.unlisted:
         note(f"The list of destruction {destruction} is missing or damaged; what was reclaimed of it is not known.")
     if replaced.tokens is None:
