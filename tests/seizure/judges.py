@@ -1,7 +1,6 @@
 """The judges of a game. Each has a name and finds what is wrong by its own means; all must find nothing."""
 
 import json
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from random import Random
@@ -13,6 +12,7 @@ from tests.seizure.byte_scan import FORM_MIN, Marks, Words, digests, unescaped
 from tests.seizure.key_graph import KeyId
 from tests.seizure.recorder import Recorder
 from tests.seizure.spoils import Spoils, attack, gather
+from tests.seizure.temporary import digest_of, found_in
 from tests.seizure.workload import Workload
 from tests.vault.world import Record
 from vault.errors import DestroyedError, NotFoundError, VaultError
@@ -259,15 +259,13 @@ def by_leftovers(seizure: Seizure, _: Spoils) -> Iterator[str]:
             yield f"an object of the destroyed record {record.id} is left"
 
 
-_TRIAL = re.compile(r"[a-z0-9_]{8}")
-
-
 def by_places(seizure: Seizure, _: Spoils) -> Iterator[str]:
-    """Nothing is written into temporary folders, but what ssh-keygen verifies: it reads files, and these are public."""
-    for name in sorted(seizure.stage.notes.wrote - {"allowed_signers", "revoked_keys", "signature"}):
-        # Python's own trial whether the folder can be written has a name without `tmp`, and four bytes.
-        if not _TRIAL.fullmatch(name):
-            yield f"{name} was written into the temporary folder"
+    """W1: nothing is written into temporary folders but what is public (`tests.seizure.temporary`), to the byte."""
+    wrote = {place: set(digests) for place, digests in seizure.stage.notes.wrote.items()}
+    for place, content in seizure.recorder.recording.every("temporary"):
+        # Whoever was killed has removed nothing.
+        wrote.setdefault(place, set()).add(digest_of(content))
+    yield from found_in(wrote, seizure.world)
 
 
 JUDGES = {

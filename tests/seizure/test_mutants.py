@@ -179,6 +179,31 @@ def body_spooled_to_a_temporary_file(patch: pytest.MonkeyPatch, played: Game) ->
     played.workload.brief()
 
 
+@caught_by("places")
+def body_spooled_under_the_name_of_what_ssh_keygen_verifies(patch: pytest.MonkeyPatch, played: Game) -> None:
+    spool_into(patch, played.workload.stage.folder / "tmp" / "shredvault-abcd_123" / "signature")
+    played.workload.brief()
+
+
+@caught_by("places")
+def body_spooled_under_the_name_of_pythons_trial(patch: pytest.MonkeyPatch, played: Game) -> None:
+    spool_into(patch, played.workload.stage.folder / "tmp" / "abcd_123")
+    played.workload.brief()
+
+
+def spool_into(patch: pytest.MonkeyPatch, place: Path) -> None:
+    """What comes in stands for a moment in a file whose name is above suspicion."""
+    add = uploads.Upload.add
+
+    def spooled(self: uploads.Upload, chunk: bytes) -> None:
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(chunk)
+        place.unlink()
+        add(self, chunk)
+
+    patch.setattr(uploads.Upload, "add", spooled)
+
+
 @caught_by("bytes")
 def file_name_in_an_object_key(patch: pytest.MonkeyPatch, played: Game) -> None:
     begin = uploads.Upload.__init__
