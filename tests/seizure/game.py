@@ -25,16 +25,21 @@ class Game:
 
     workload: Workload
     recorder: Recorder
+    has_copies: bool = False
+    """Whether the adversary has copied the custodian's storage before the old masters died."""
+    printed: bool = False
+    """Whether the last certificate is printed too, which takes a second."""
 
     def seize(self) -> Seizure:
         """The vault has said that its destructions are complete: everything is in the adversary's hands now."""
+        self.recorder.take_papers(printed=self.printed)
         self.recorder.snapshot()
         return Seizure(self.recorder, self.workload)
 
     def verdicts(self) -> list[Finding]:
         """What all judges find; nothing, where the adversary has lost."""
         seizure = self.seize()
-        return judge(seizure, seizure.attack())
+        return judge(seizure, seizure.attack_with_copies() if self.has_copies else seizure.attack())
 
 
 @contextmanager

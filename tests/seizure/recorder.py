@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tests.seizure.attested import papers_of
 from tests.seizure.instruments import watching_files
 from tests.seizure.recording import Recording
 from tests.seizure.stages import Stage
@@ -34,6 +35,17 @@ class Recorder:
         self._take_database()
         self._take_bucket()
         self._take_rows()
+
+    def take_papers(self, *, printed: bool) -> None:
+        """Take what the vault gives to whoever asks: certificates, extracts of the ledger, answers to receipts.
+
+        Whoever prints a certificate has fonts cut to size in a temporary folder; that one is no place of the vault's.
+        """
+        (self.stage.folder / "printing").mkdir(exist_ok=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tempfile, "tempdir", str(self.stage.folder / "printing"))
+            for name, content in papers_of(self.stage.world.vault, printed=printed):
+                self.recording.take("papers", name, content)
 
     def told(self, path: str, removed: bool) -> None:  # noqa: FBT001 - an audit hook's callback
         """A file of the temporary folder is about to be written anew, or removed: it is taken before."""

@@ -12,9 +12,12 @@ from tests.seizure.stages import Stage
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import PURPOSE, Record
+from vault import holds
+from vault.certificates import issue_missing
 from vault.condemning import Progress
 from vault.destruction import recover_destructions
 from vault.fences import Node
+from vault.holds import Kind, Scope, Terms
 from vault.reclaim import reclaim, sweep_litter
 from vault.retention import Cause
 from vault.retrieval import read_record
@@ -58,6 +61,8 @@ class Workload:
     """What was found in the memory of processes after a destruction was complete."""
     troubles: list[str] = field(default_factory=list)
     """What could not be read, or could, at some moment of the game when it should not."""
+    dockets: list[str] = field(default_factory=list)
+    """Dockets of sealed holds, which only counsel may know."""
     astray: list[str] = field(default_factory=list)
     """What was destroyed without authority at some moment of the game."""
 
@@ -93,6 +98,13 @@ class Workload:
             self.living.remove(record)
             self.destroyed.append(record)
 
+    def hold_in_secret(self, record: Record) -> None:
+        """Place a sealed hold, with canaries in what only counsel may know."""
+        docket = self.canaries.docket()
+        terms = Terms(Kind.FRAUD_CASE, self.canaries.text(), docket, reason=self.canaries.text(), sealed=True)
+        holds.place_hold(self.stage.world.vault, terms, Scope((record.id,)), "counsel")
+        self.dockets.append(docket)
+
     def step(self, _: str) -> None:
         """A step of a destruction begins."""
         self.snapshot()
@@ -116,6 +128,7 @@ class Workload:
         given_up = self.file(complete=False)
         self.abandon_an_upload(given_up)
         place_hold(world.vault, [held.id], "21-cv-1")
+        self.hold_in_secret(held)
         world.advance(days=3)
         self.file(2)
         world.advance(days=728)
@@ -146,6 +159,9 @@ class Workload:
             done = world.destroy(cause, step)
             step("")
             self.in_use |= world.vault.uses.records()
+        since = time.perf_counter()
+        issue_missing(world.vault)
+        self.spent["record"] = self.spent.get("record", 0.0) + time.perf_counter() - since
         self.mirror_bytes += done.observed.get("mirror_bytes", 0)
 
     def clean_up(self) -> None:
@@ -170,6 +186,7 @@ class Workload:
         read_record(world.vault, world.reviewer, self.random.choice(due).id, PURPOSE)
         hold = place_hold(world.vault, [held.id], "21-cv-1").hold_id
         place_hold(world.vault, [record.id for record in kept], "21-cv-2")
+        self.hold_in_secret(kept[0])
         self.snapshot()
         world.restart()
         world.advance(days=3)
