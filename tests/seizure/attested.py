@@ -73,14 +73,15 @@ def by_papers(seizure: "Seizure", spoils: "Spoils") -> Iterator[str]:
     for certificate in issued.values():
         yield from _wrong_in(certificate, vault, seizure.stage.real.assurance.kind)
     trees = ListTrees()
+    with vault.catalogue.read() as tx:
+        lists = {name: trees.get(tx, load(tx, name)) for name in issued}
+    roots = {name: bytes.fromhex(one.content["list_root"]) for name, one in issued.items()}
     for record in seizure.workload.destroyed:
         certified = certificates.get(record.id)
         if certified is None:
             continue
-        with vault.catalogue.read() as tx:
-            tree = trees.get(tx, load(tx, certified.id))
-        root = bytes.fromhex(certified.content["list_root"])
-        if tree is None or tree.prove(record.id, root) is None:
+        tree = lists[certified.id]
+        if tree is None or tree.prove(record.id, roots[certified.id]) is None:
             yield f"the destroyed record {record.id} is not on the list that its certificate names"
         if record.id in spoils.opened or record.id in spoils.documents:
             yield f"certificate {certified.id} verifies, and its record {record.id} was opened"

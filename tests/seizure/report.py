@@ -49,8 +49,8 @@ with them and the recorded data everything that was destroyed. No key tree helps
 control of the game, without which it could be blind, and it is the truth about such custodians. Of a custodian that
 is split in two he needs the copies of both.
 
-The certificates say so: {warning:,} of {certificates:,} claim no method of sanitization, and say that it cannot be
-proved that nobody copied both the data and the old master key. One that said more would be a finding.
+The certificates say so: {warning:,} of {certificates:,} claim no method of sanitization, and say that they cannot prove
+that nobody copied both the data and the old master key. One that said more would be a finding.
 """
 SECONDS = """\
 Seconds of all destructions, from the request to the certificate, by what they were spent on. In served vaults the
