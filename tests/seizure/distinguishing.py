@@ -25,6 +25,7 @@ from tests.seizure.game import game
 from tests.vault.databases import Databases
 from tests.vault.world import Record, World, png
 from vault import uploads
+from vault.context import note
 from vault.retention import Cause
 
 _WORD = re.compile(rb"[A-Za-z0-9+/_=-]{8,}")
@@ -82,6 +83,19 @@ def add_global_index(patch: pytest.MonkeyPatch) -> None:
         return hmac.digest(b"one key for all", name.encode(), "sha256")[:16]
 
     patch.setattr(uploads, "name_tag", blind)
+
+
+def add_index_in_the_journal(patch: pytest.MonkeyPatch) -> None:
+    """The mutant: a tag of every file name under one key for all, in a fact of the journal."""
+    finish = uploads.Upload.finish
+
+    def noted(self: uploads.Upload) -> uploads.Filed:
+        tag = hmac.digest(b"one key for all", self._name.encode(), "sha256").hex()
+        with self._vault.catalogue.write() as tx:
+            note(tx, self._vault.clock.now(), "indexed", self.record_id, {"tag": tag})
+        return finish(self)
+
+    patch.setattr(uploads.Upload, "finish", noted)
 
 
 def _name(coin: Random) -> str:

@@ -11,9 +11,13 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.vault.world import World
 from vault.policy import Policy
+
+if TYPE_CHECKING:
+    # Every process of a served vault imports this module, and need not import pytest for it.
+    from tests.vault.world import World
 
 NOT_YET = ""
 """The digest of a file that was not there before."""
@@ -54,7 +58,7 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def found_in(wrote: dict[str, set[str]], world: World) -> Iterator[str]:
+def found_in(wrote: dict[str, set[str]], world: "World") -> Iterator[str]:
     """What was written that is not, byte for byte, one of the public files in its place.
 
     Args:
@@ -74,7 +78,7 @@ def found_in(wrote: dict[str, set[str]], world: World) -> Iterator[str]:
             yield f"{place} in the temporary folder had something else in it than it may have"
 
 
-def _public(world: World) -> dict[str, set[str]]:
+def _public(world: "World") -> dict[str, set[str]]:
     """Digests of what ssh-keygen is given, as the catalogue has it."""
     allowed, revoked, signatures = set(), set(), set()
     for document, approvals in world.rows("SELECT document, approvals FROM policies"):

@@ -39,6 +39,7 @@ def assert_wins_with_copies(seizure: Seizure) -> None:
 @on_sqlite
 def test_files_on_sqlite(scratch: Path, databases: Databases) -> None:
     with game(scratch / "game", databases) as played:
+        played.printed = True
         played.workload.run(SHORT)
         assert_wins_with_copies(assert_lost(played))
 

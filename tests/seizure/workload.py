@@ -23,7 +23,8 @@ from vault.retention import Cause
 from vault.retrieval import read_record
 from vault.uploads import Upload, begin_upload
 
-PART = 9 * 2**20
+PART = 96 * 2**10
+"""What is sent of an upload that is given up: more than a part of it."""
 DAY = timedelta(hours=25)
 
 
@@ -114,8 +115,8 @@ class Workload:
         world = self.stage.world
         content = self.canaries.document(self.canaries.raw(), PART)
         sending = begin_upload(world.vault, world.center, record.id, "x.png", declared_size=None, declared_type=None)
-        for start in range(0, len(content), 2**20):
-            sending.add(content[start : start + 2**20])
+        for start in range(0, len(content), 2**15):
+            sending.add(content[start : start + 2**15])
             if sending.part_is_full:
                 sending.send_part()
         self.abandoned.append(sending)
