@@ -27,7 +27,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs/seizure-report.md"
 RECORDS = 10_000
 A_GAME = 1000
 COINS = 400
-SHARES = (1, 0.03, 0.03, 0.03)
+SHARES = (1, 0.1, 0.1, 0.1)
 """Destroyed records on each stage of `tests.seizure.theatre`, as parts of all."""
 SERVED = (100, 12)
 """Destroyed records in each served vault, about; each has a seed of its own, and so other deaths."""
