@@ -1,23 +1,27 @@
 """The workload of a game, from a printed seed: what happens to the vault, and what the test knows to be right."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 from typing import NamedTuple
 
+from tests.people import COUNSEL, HEAD, OFFICER, TERMS, submitted
 from tests.seizure.canaries import Canaries
 from tests.seizure.stages import Stage
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import PURPOSE, Record
 from vault import holds
+from vault.catalogue.destructions import Destruction
 from vault.certificates import issue_missing
 from vault.condemning import Progress
-from vault.destruction import recover_destructions
+from vault.destruction import carry_out, recover_destructions
 from vault.fences import Node
+from vault.frozen_lists import freeze_ordered
 from vault.holds import Kind, Scope, Terms
+from vault.orders.drafting import draft_destroy
 from vault.reclaim import reclaim, sweep_litter
 from vault.retention import Cause
 from vault.retrieval import read_record
@@ -147,6 +151,16 @@ class Workload:
 
     def destroy(self, cause: Cause, progress: Progress) -> None:
         """Destroy while this process serves; time it without what `progress` does."""
+        self._carry_out(lambda step: self.stage.world.destroy(cause, step), progress)
+
+    def destroy_named(self, records: Collection[Record], progress: Progress) -> None:
+        """Destroy named records under an order; of those that are held none."""
+        vault = self.stage.world.vault
+        drafted = draft_destroy(vault, [record.id for record in records], TERMS)
+        order = submitted(vault, drafted.order, OFFICER, COUNSEL, HEAD)
+        self._carry_out(lambda step: carry_out(vault, freeze_ordered(vault, order.id), step), progress)
+
+    def _carry_out(self, destroy: Callable[[Progress], Destruction], progress: Progress) -> None:
         world, since = self.stage.world, time.perf_counter()
         timed = "freeze"
 
@@ -157,7 +171,7 @@ class Workload:
             since, timed = time.perf_counter(), name
 
         with Node(world.vault):
-            done = world.destroy(cause, step)
+            done = destroy(step)
             step("")
             self.in_use |= world.vault.uses.records()
         since = time.perf_counter()
@@ -177,9 +191,9 @@ class Workload:
         self.snapshot()
 
     def run(self, size: int) -> None:
-        """File, read, hold, sweep with filing meanwhile, release, sweep, scrub; about `size` records destroyed."""
+        """File, read, hold, sweep with filing meanwhile, release, sweep, destroy one, scrub; about `size` destroyed."""
         world = self.stage.world
-        due = [self.file(1 + number % 2) for number in range(max(2, size - 7))]
+        due = [self.file(1 + number % 2) for number in range(max(2, size - 8))]
         held, *kept = (self.file(2) for _ in range(2 + size // 20))
         given_up = self.file(complete=False)
         self.abandon_an_upload(given_up)
@@ -205,6 +219,11 @@ class Workload:
         self.stage.copy_custodian()
         self.doom(held)
         self.destroy(Cause.SWEEP, self.step)
+        mistake = self.file()
+        self.snapshot()
+        self.stage.copy_custodian()
+        self.doom(mistake)
+        self.destroy_named([mistake, *kept], self.step)
         world.restart()
         recover_destructions(world.vault)
         self.clean_up()
