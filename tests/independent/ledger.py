@@ -76,7 +76,9 @@ def read_history(objects: Mapping[str, bytes], vault_id: bytes) -> History:
 
 def leaf_of(entry: Mapping[str, Any]) -> bytes:
     """The leaf of an entry: its facts are only committed to."""
-    commitment = hashlib.sha256(bytes.fromhex(entry["salt"]) + _canonical(entry["facts"])).hexdigest()
+    salt = bytes.fromhex(entry["salt"])
+    require(holds=salt.hex() == entry["salt"])
+    commitment = hashlib.sha256(salt + _canonical(entry["facts"])).hexdigest()
     shown = {name: entry[name] for name in ("at", "event", "id", "subject")}
     return _canonical({**shown, "commitment": commitment})
 
@@ -93,19 +95,26 @@ def read_checkpoint(note: str, keys: Iterable[str]) -> tuple[int, bytes]:
     origin, size, root = text.split("\n")[:3]
     for key in keys:
         name, number, encoded = key.split("+", 2)
-        raw = base64.b64decode(encoded, validate=True)
+        raw = _base64(encoded)
         require(holds=raw[0] == ED25519)
         for line in below.splitlines():
             dash, signer, signature = line.split(" ")
-            signed = base64.b64decode(signature, validate=True)
+            signed = _base64(signature)
             if (dash, signer, signed[:4].hex()) != ("\N{EM DASH}", name, number) or origin != name:
                 continue
             try:
                 Ed25519PublicKey.from_public_bytes(raw[1:]).verify(signed[4:], text.encode())
             except InvalidSignature as wrong:
                 raise UnreadableError from wrong
-            return int(size), base64.b64decode(root, validate=True)
+            return int(size), _base64(root)
     raise UnreadableError
+
+
+def _base64(text: str) -> bytes:
+    """Bytes from the one text that they have."""
+    found = base64.b64decode(text, validate=True)
+    require(holds=base64.b64encode(found).decode() == text)
+    return found
 
 
 def _grow(subtrees: list[tuple[int, bytes]], node: bytes) -> None:
