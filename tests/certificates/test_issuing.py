@@ -14,12 +14,21 @@ from tests.vault.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.world import World
 from vault.catalogue import Transaction, keys
 from vault.catalogue.destructions import update
-from vault.certificates import extract_ledger, issue_certificate, issue_missing, list_certificates, load_certificate
+from vault.certificates import (
+    extract_ledger,
+    issue_certificate,
+    issue_missing,
+    issuing,
+    list_certificates,
+    load_certificate,
+)
 from vault.certificates.verify_certificate import verify
-from vault.context import Vault
+from vault.context import Vault, note
 from vault.errors import CertificateRefusedError, DamagedError, NotFoundError, RuleBrokenError
 from vault.frozen_lists import freeze_sweep
 from vault.keyring import grow
+from vault.ledger import bucket_objects, publish
+from vault.log.verifying import verify_ledger
 from vault.reclaim import reclaim
 from vault.status import status_of
 
@@ -80,6 +89,36 @@ def test_a_certificate_is_issued_once_and_never_changes(quick_world: World) -> N
     for statement in ("DELETE FROM certificates", "UPDATE certificates SET issued_at = 0"):
         with pytest.raises(RuleBrokenError):
             quick_world.run(statement)
+
+
+def test_no_checkpoint_is_signed_over_what_the_bucket_does_not_have(
+    quick_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the loss of the catalogue would make a liar of the vault: two histories, both signed."""
+    vault = quick_world.vault
+    signed: list[str] = []
+
+    def said() -> None:
+        with vault.catalogue.write() as tx:
+            note(tx, quick_world.clock.now(), "tested", "not in the bucket yet")
+
+    def require_kept() -> None:
+        keys = [vault.signing.verifier]
+        assert verify_ledger(bucket_objects(vault.bucket), vault.vault_id, keys, signed).kept == len(signed)
+
+    quick_world.file()
+    quick_world.advance(days=800)
+    done = quick_world.sweep()
+    said()
+    with monkeypatch.context() as patch:
+        # The bucket takes nothing any more once the certificate is in the catalogue.
+        patch.setattr(issuing, "publish", lambda vault: publish(vault) if not certificates(quick_world) else None)
+        issued = issue_certificate(vault, done.id)
+    signed.append(issued.content["ledger"]["checkpoint"])
+    require_kept()
+    said()
+    signed.append(json.loads(extract_ledger(vault, done.id))["checkpoint"])
+    require_kept()
 
 
 def test_there_is_one_for_zero_records_too(quick_world: World) -> None:

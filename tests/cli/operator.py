@@ -100,8 +100,14 @@ def _file_one(vault: Vault, center: access.Caller) -> str:
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the commands keep their compiled modules: without it each one compiles everything anew."""
-    return tmp_path_factory.mktemp("compiled")
+    """Where the commands keep their compiled modules: without it each one compiles everything anew.
+
+    One folder for all processes that test at the same time; Python puts a compiled module in its place whole.
+    """
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "compiled"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ WORD = 8
 FORM_MIN = 2 * WORD - 1
 """The shortest form that is sure to have a whole word at an offset divisible by eight."""
 ESCAPES_MIN = 4
+_WORD_MASK = (1 << 8 * WORD) - 1
 _HEX_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 _JSON_ESCAPE = re.compile(rb"\\u00([0-9a-fA-F]{2})")
 
@@ -102,25 +103,26 @@ class Words:
         self, secrets: Iterable[tuple[str, bytes]], shape: Callable[[bytes], dict[str, bytes]] = forms
     ) -> None:
         self._patterns: list[tuple[str, str, bytes]] = []
-        self._words: dict[int, list[int]] = {}
+        self._words: dict[int, int] = {}
+        """The number of a pattern for each word, and in `_others` those of further patterns with the same word."""
+        self._others: dict[int, list[int]] = {}
         for label, secret in secrets:
             for form, pattern in shape(secret).items():
                 if len(pattern) >= FORM_MIN:
                     self._add(label, form, pattern)
-        self._set = frozenset(self._words)
 
     def _add(self, label: str, form: str, pattern: bytes) -> None:
         number = len(self._patterns)
         self._patterns.append((label, form, pattern))
-        for phase in range(WORD):
-            word = int.from_bytes(pattern[phase : phase + WORD], "little")
-            self._words.setdefault(word, []).append(number)
+        for word in _phases(pattern[:FORM_MIN]):
+            if self._words.setdefault(word, number) != number:
+                self._others.setdefault(word, []).append(number)
 
     def find(self, data: bytes) -> Iterator[Hit]:
         """Every secret in these bytes."""
         words = memoryview(data)[: len(data) // WORD * WORD].cast("Q")
-        for word in self._set.intersection(words):
-            for number in self._words[word]:
+        for word in self._words.keys() & words:
+            for number in (self._words[word], *self._others.get(word, ())):
                 label, form, pattern = self._patterns[number]
                 at = data.find(pattern)
                 if at >= 0:
@@ -133,3 +135,9 @@ def unescaped(data: bytes) -> Iterator[bytes]:
         yield _HEX_ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), data)
     if data.count(b"\\u00") >= ESCAPES_MIN:
         yield _JSON_ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), data)
+
+
+def _phases(start: bytes) -> tuple[int, ...]:
+    """The words of a pattern's first 15 bytes at all eight phases."""
+    whole = int.from_bytes(start, "little")
+    return tuple(whole >> (8 * phase) & _WORD_MASK for phase in range(WORD))

@@ -29,6 +29,10 @@ class Canaries:
         """A text of 32 bytes."""
         return self.text_mark + self._letters(CANARY_BYTES - MARK_BYTES)
 
+    def docket(self) -> str:
+        """What passes for a docket, which is ASCII: 32 characters without the mark."""
+        return self._letters(CANARY_BYTES)
+
     def raw(self) -> bytes:
         """32 bytes for a document."""
         return self.byte_mark + self._random.randbytes(CANARY_BYTES - MARK_BYTES)

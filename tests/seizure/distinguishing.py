@@ -3,7 +3,7 @@
 In every trial a record is filed, dies, and a survivor is filed under the same name or another, by a coin. The adversary
 has the recording, every key that he reaches, and the survivor's content. He looks for
 
-1. anything that the rows of both records have in common, and other records have not
+1. anything that rows about both records have in common, in whatever table, and other records have not
 2. any tag of the name in the dead one's rows: digests, and keyed tags under every key that he has
 3. sizes: sealed sheets and slips of equal content are equally long
 
@@ -11,7 +11,9 @@ Where he finds nothing he throws a coin.
 """
 
 import hmac
+import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -23,10 +25,11 @@ from tests.seizure.game import game
 from tests.vault.databases import Databases
 from tests.vault.world import Record, World, png
 from vault import uploads
+from vault.context import note
 from vault.retention import Cause
 
-SHORTEST = 8
-"""Bytes of a value that could be a tag."""
+_WORD = re.compile(rb"[A-Za-z0-9+/_=-]{8,}")
+"""A part of a text that could be a tag."""
 
 
 class Trial(NamedTuple):
@@ -82,6 +85,19 @@ def add_global_index(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(uploads, "name_tag", blind)
 
 
+def add_index_in_the_journal(patch: pytest.MonkeyPatch) -> None:
+    """The mutant: a tag of every file name under one key for all, in a fact of the journal."""
+    finish = uploads.Upload.finish
+
+    def noted(self: uploads.Upload) -> uploads.Filed:
+        tag = hmac.digest(b"one key for all", self._name.encode(), "sha256").hex()
+        with self._vault.catalogue.write() as tx:
+            note(tx, self._vault.clock.now(), "indexed", self.record_id, {"tag": tag})
+        return finish(self)
+
+    patch.setattr(uploads.Upload, "finish", noted)
+
+
 def _name(coin: Random) -> str:
     return f"{coin.getrandbits(8 * coin.randint(6, 14)):x}"
 
@@ -94,18 +110,26 @@ def _file(world: World, name: str) -> Record:
 
 
 def _stored(world: World) -> tuple[dict[str, set[bytes]], dict[str, list[int]]]:
-    """What the catalogue has of each record: values that could be tags, and the sizes of what is sealed."""
-    values: dict[str, set[bytes]] = {}
-    sizes: dict[str, list[int]] = {}
-    for query in ("SELECT id AS record, * FROM records", "SELECT record_id AS record, * FROM documents"):
-        for row in world.rows(query):
-            cells = [value.encode() if isinstance(value, str) else value for value in row[1:]]
-            found = {bytes(value) for value in cells if isinstance(value, bytes | memoryview)}
-            values.setdefault(row[0], set()).update(value for value in found if len(value) >= SHORTEST)
-            sizes.setdefault(row[0], []).extend(
-                len(v) for v in (row._mapping.get("sheet"), row._mapping.get("slip")) if v
-            )
+    """What the catalogue has of each record, in whatever table: values that could be tags, and the sizes of seals."""
+    values: dict[str, set[bytes]] = {record.id: set() for record in world.records}
+    sizes: dict[str, list[int]] = {record.id: [] for record in world.records}
+    for (table,) in world.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"):
+        for row in world.rows(f"SELECT * FROM {table}"):
+            cells = row._mapping
+            owners = values.keys() & {cell for cell in cells.values() if isinstance(cell, str)}
+            found = {value for cell in cells.values() for value in _possible_tags(cell)}
+            for owner in owners:
+                values[owner] |= found - {owner.encode()}
+                sizes[owner] += [len(cells[name]) for name in ("sheet", "slip") if cells.get(name)]
     return values, sizes
+
+
+def _possible_tags(cell: object) -> Iterator[bytes]:
+    """Bytes as they are; of a text each word, for it may be JSON with hexadecimal or base64 in it."""
+    if isinstance(cell, bytes | memoryview):
+        yield bytes(cell)
+    elif isinstance(cell, str):
+        yield from _WORD.findall(cell.encode())
 
 
 def _tags(name: str, keys: list[bytes]) -> set[bytes]:
@@ -113,4 +137,4 @@ def _tags(name: str, keys: list[bytes]) -> set[bytes]:
     found = {digest[:size] for text in texts for digest in digests(text).values() for size in (16, 20, 32)}
     for key in keys:
         found |= {hmac.digest(key, text, "sha256")[:size] for text in texts for size in (16, 32)}
-    return found
+    return found | {tag.hex().encode() for tag in found}

@@ -15,8 +15,11 @@ from tests.seizure.recorder import Recorder, recorder_of
 from tests.seizure.stages import CopiedStorage, folder_storage, set_stage
 from tests.seizure.workload import Workload
 from tests.vault.databases import Databases
+from vault import uploads
+from vault.objects import parts
 
 SEED = 20_261_123
+PART_BYTES = 64 * 2**10
 
 
 @dataclass
@@ -25,16 +28,21 @@ class Game:
 
     workload: Workload
     recorder: Recorder
+    has_copies: bool = False
+    """Whether the adversary has copied the custodian's storage before the old masters died."""
+    printed: bool = False
+    """Whether the last certificate is printed too, which takes a second."""
 
     def seize(self) -> Seizure:
         """The vault has said that its destructions are complete: everything is in the adversary's hands now."""
+        self.recorder.take_papers(printed=self.printed)
         self.recorder.snapshot()
         return Seizure(self.recorder, self.workload)
 
     def verdicts(self) -> list[Finding]:
         """What all judges find; nothing, where the adversary has lost."""
         seizure = self.seize()
-        return judge(seizure, seizure.attack())
+        return judge(seizure, seizure.attack_with_copies() if self.has_copies else seizure.attack())
 
 
 @contextmanager
@@ -53,6 +61,9 @@ def game(
     keys = folder / "keys"
     with pytest.MonkeyPatch.context() as patch:
         instrument(patch.setattr, notes)
+        # Parts of an upload are small, or they were most of what is recorded and searched.
+        patch.setattr(uploads, "PART_BYTES", PART_BYTES)
+        patch.setattr(parts, "PART_BYTES_MIN", PART_BYTES)
         stage = set_stage(folder, databases, notes, random, uri or f"file:{keys}", storage or folder_storage(keys))
         try:
             with recorder_of(stage, patch) as recorder:

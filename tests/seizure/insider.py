@@ -20,6 +20,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from keystore import Ask
 from tests.seizure.faults import FAULTS, switch_on
 from tests.seizure.instruments import Notes, WatchedCustodian, instrument, watch_files
 from tests.seizure.key_graph import Buffer, PageAt
+from tests.seizure.temporary import TemporaryFolder
 from vault import destruction, home
 from vault.clock import SystemClock
 from vault.embedded_store import EmbeddedStore
@@ -100,11 +102,7 @@ def begin(folder: Path) -> None:
     _say_everything(folder / LOGS)
     switch_on(os.environ.get(FAULTS, ""), setattr)
 
-    def told(path: str, _removed: bool) -> None:  # noqa: FBT001 - an audit hook's callback
-        if Path(path).is_relative_to(folder / TEMPORARY):
-            notebook.note("wrote", Path(path).name)
-
-    watch_files(told)
+    watch_files(TemporaryFolder(folder / TEMPORARY, partial(notebook.note, "wrote")).told)
 
 
 def _watch_custodians(notebook: Notebook) -> None:

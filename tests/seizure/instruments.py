@@ -9,11 +9,13 @@ They take no copy of a key: what they see goes to a notebook as it is. `Notes` i
 process; one of another process (`tests.seizure.insider`) must leave nothing in that process's memory.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from keystore import Key, KeyPage, MasterState, PageName, Sealer, slots_of
@@ -47,8 +49,8 @@ class Notes:
     destroyed: set[str] = field(default_factory=set)
     recorded_early: list[str] = field(default_factory=list)
     """Masters that lived when their destruction was recorded."""
-    wrote: set[str] = field(default_factory=set)
-    """Files that were written into the temporary folder."""
+    wrote: dict[str, set[str]] = field(default_factory=dict)
+    """Places in the temporary folder that were written, and the digests of what was seen there."""
 
     def note(self, kind: str, *facts: Any) -> None:
         """Take one note."""
@@ -77,8 +79,8 @@ class Notes:
     def _early(self, master: str) -> None:
         self.recorded_early.append(master)
 
-    def _wrote(self, name: str) -> None:
-        self.wrote.add(name)
+    def _wrote(self, place: str, digest: str) -> None:
+        self.wrote.setdefault(place, set()).add(digest)
 
 
 class WatchedCustodian:
@@ -190,11 +192,17 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         return
     if event == "open" and isinstance(args[0], str | bytes) and isinstance(args[2], int) and args[2] & _WRITING:
         _tell(args[0], removed=False)
-    elif event in ("os.remove", "os.rename", "sqlite3.connect"):
-        _tell(args[0], removed=event != "sqlite3.connect")
+    elif event in ("sqlite3.connect", "os.remove"):
+        _tell(args[0], removed=event == "os.remove", folder=args[1] if event == "os.remove" else -1)
+    elif event in ("os.rename", "os.link"):
+        _tell(args[0], removed=True, folder=args[2])
+        _tell(args[1], removed=False, folder=args[3])
 
 
-def _tell(path: Any, *, removed: bool) -> None:
-    name = path.decode() if isinstance(path, bytes) else str(path)
+def _tell(path: Any, *, removed: bool, folder: int = -1) -> None:
+    """Tell a path; a relative one stands in the folder that is open as descriptor `folder`."""
+    place = Path(os.fsdecode(path))
+    if folder >= 0 and not place.is_absolute():
+        place = Path(f"/proc/self/fd/{folder}").readlink() / place
     for told in _listeners:
-        told(name, removed)
+        told(str(place), removed)

@@ -1,18 +1,19 @@
 """The judges of a game. Each has a name and finds what is wrong by its own means; all must find nothing."""
 
 import json
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
 from keystore import KeystoreError
 from tests.independent.seal import root_key_context
+from tests.seizure.attested import by_history, by_papers
 from tests.seizure.byte_scan import FORM_MIN, Marks, Words, digests, unescaped
 from tests.seizure.key_graph import KeyId
 from tests.seizure.recorder import Recorder
 from tests.seizure.spoils import Spoils, attack, gather
+from tests.seizure.temporary import digest_of, found_in
 from tests.seizure.workload import Workload
 from tests.vault.world import Record
 from vault.errors import DestroyedError, NotFoundError, VaultError
@@ -39,9 +40,14 @@ class Seizure:
         self.places = self.workload.places
         self.vault_id = self.world.vault.vault_id
 
-    def attack(self, loose_keys: Collection[bytes] = ()) -> Spoils:
+    def attack(self) -> Spoils:
         """The adversary with the recording and every use of the live masters."""
-        return attack(gather(self.vault_id, self.recorder.recording), [self.stage.real], loose_keys)
+        return attack(gather(self.vault_id, self.recorder.recording), [self.stage.real])
+
+    def attack_with_copies(self) -> Spoils:
+        """The positive control: he has copied the custodian's storage before the old masters died, too."""
+        spoils = gather(self.vault_id, self.recorder.recording)
+        return attack(spoils, [self.stage.real], self.old_root_keys(), trials=0)
 
     def old_root_keys(self) -> set[bytes]:
         """What the adversary gets with copies of the custodian's storage."""
@@ -54,6 +60,15 @@ class Seizure:
     def record_keys(self, record: str) -> set[KeyId]:
         """The ids of every key that ever stood at a record's place."""
         return self.graph.places.get(self.places[record], set())
+
+    def telling_keys(self) -> Iterator[bytes]:
+        """Every key that something was ever sealed under, or that had a record. Keys of empty places tell nothing."""
+        taken = {*self.places.values()}
+        empty = {key for place, keys in self.graph.places.items() if place[1] and place not in taken for key in keys}
+        used = {key for place in taken for key in self.graph.places.get(place, ())}
+        for key, value in self.graph.values.items():
+            if key not in empty or key in used or key in self.graph.children or key in self.graph.sealed:
+                yield value
 
 
 def judge(seizure: Seizure, spoils: Spoils) -> list[Finding]:
@@ -90,10 +105,11 @@ def by_trial(seizure: Seizure, spoils: Spoils) -> Iterator[str]:
 
 
 def by_bytes(seizure: Seizure, _: Spoils) -> Iterator[str]:
-    """W1, W2: no canary, no key and no digest of a name or a document stands anywhere in the recording."""
+    """W1, W2: no canary, key, sealed docket, digest of a name or document stands anywhere in the recording."""
     canaries = seizure.workload.canaries
     marks = Marks(canaries.text_mark, canaries.byte_mark)
-    secrets = (*seizure.graph.values.values(), *seizure.stage.masters)
+    dockets = (docket.encode() for docket in seizure.workload.dockets)
+    secrets = (*seizure.telling_keys(), *seizure.stage.masters, *dockets)
     everybody = (*seizure.workload.destroyed, *seizure.workload.living)
     plain = [c for r in everybody for c in (*(text.encode() for text in texts_of(r)), *r.documents.values())]
     hashes = ((name, value) for one in plain for name, value in digests(one).items() if len(value) >= FORM_MIN)
@@ -192,7 +208,7 @@ def texts_of(record: Record) -> Iterator[str]:
 def by_mirror(seizure: Seizure, spoils: Spoils) -> Iterator[str]:
     """W3: the bucket alone, with the live masters, opens every living record."""
     alone = gather(seizure.vault_id, seizure.recorder.recording, with_rows=False)
-    attack(alone, [seizure.stage.real])
+    attack(alone, [seizure.stage.real], trials=0)
     completed = {row[0] for row in seizure.world.rows("SELECT id FROM records WHERE completed_at IS NOT NULL")}
     for record in seizure.workload.living:
         if record.id in completed and record.id not in alone.opened:
@@ -259,15 +275,13 @@ def by_leftovers(seizure: Seizure, _: Spoils) -> Iterator[str]:
             yield f"an object of the destroyed record {record.id} is left"
 
 
-_TRIAL = re.compile(r"[a-z0-9_]{8}")
-
-
 def by_places(seizure: Seizure, _: Spoils) -> Iterator[str]:
-    """Nothing is written into temporary folders, but what ssh-keygen verifies: it reads files, and these are public."""
-    for name in sorted(seizure.stage.notes.wrote - {"allowed_signers", "revoked_keys", "signature"}):
-        # Python's own trial whether the folder can be written has a name without `tmp`, and four bytes.
-        if not _TRIAL.fullmatch(name):
-            yield f"{name} was written into the temporary folder"
+    """W1: nothing is written into temporary folders but what is public (`tests.seizure.temporary`), to the byte."""
+    wrote = {place: set(digests) for place, digests in seizure.stage.notes.wrote.items()}
+    for place, content in seizure.recorder.recording.every("temporary"):
+        # Whoever was killed has removed nothing.
+        wrote.setdefault(place, set()).add(digest_of(content))
+    yield from found_in(wrote, seizure.world)
 
 
 JUDGES = {
@@ -280,6 +294,8 @@ JUDGES = {
     "mirror": by_mirror,
     "authority": by_authority,
     "certificate": by_certificate,
+    "papers": by_papers,
+    "history": by_history,
     "places": by_places,
     "memory": by_memory,
     "epoch": by_epoch,

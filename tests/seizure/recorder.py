@@ -4,14 +4,17 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from tests.seizure.attested import papers_of
 from tests.seizure.instruments import watching_files
 from tests.seizure.recording import Recording
 from tests.seizure.stages import Stage
+from tests.seizure.temporary import TemporaryFolder
 from tests.vault.databases import OnServer
 from tests.vault.memory_s3 import MemoryBucket
 from vault.catalogue.schema import documents, records, roots, sealed_pages
@@ -23,6 +26,7 @@ class Recorder:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.recording = Recording(stage.folder / "recording")
+        self._temporary = TemporaryFolder(stage.folder / "tmp", partial(stage.notes.note, "wrote"))
 
     def snapshot(self) -> None:
         """Take everything as it is now."""
@@ -32,15 +36,24 @@ class Recorder:
         self._take_bucket()
         self._take_rows()
 
+    def take_papers(self, *, printed: bool) -> None:
+        """Take what the vault gives to whoever asks: certificates, extracts of the ledger, answers to receipts.
+
+        Whoever prints a certificate has fonts cut to size in a temporary folder; that one is no place of the vault's.
+        """
+        (self.stage.folder / "printing").mkdir(exist_ok=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tempfile, "tempdir", str(self.stage.folder / "printing"))
+            for name, content in papers_of(self.stage.world.vault, printed=printed):
+                self.recording.take("papers", name, content)
+
     def told(self, path: str, removed: bool) -> None:  # noqa: FBT001 - an audit hook's callback
-        """A file is about to be written, or removed: what is removed is taken before."""
-        place = Path(path)
-        if not place.is_absolute() or place.is_relative_to(self.stage.folder / "recording"):
-            return
-        if removed and place.is_relative_to(self.stage.folder / "tmp") and place.is_file():
-            self.recording.take_file("temporary", place, place.name)
-        if place.is_relative_to(self.stage.folder / "tmp"):
-            self.stage.notes.note("wrote", place.name)
+        """A file of the temporary folder is about to be written anew, or removed: it is taken before."""
+        place, folder = Path(path), self.stage.folder / "tmp"
+        if place.is_relative_to(folder):
+            if place.is_file():
+                self.recording.take_file("temporary", place, str(place.relative_to(folder)))
+            self._temporary.told(path, removed)
 
     def _take_files(self) -> None:
         folder = self.stage.folder

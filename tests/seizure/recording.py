@@ -19,6 +19,7 @@ INFLATED_MAX = 16 * 1024 * 1024
 _GZIP = b"\x1f\x8b\x08"
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _WORTH_KEEPING = 32
+_INFLATED = "!inflated@"
 
 
 class Origin(NamedTuple):
@@ -123,15 +124,15 @@ class Recording:
         return bytes(out[: found.size])
 
     def newest(self, source: str) -> Iterator[tuple[str, bytes]]:
-        """The last state of everything of a source."""
+        """The last state of everything of a source; what could be inflated in it is no state of its own."""
         for at, name in list(self.states):
-            if at == source:
+            if at == source and _INFLATED not in name:
                 yield name, self.state(source, name, self.step)
 
     def every(self, source: str) -> Iterator[tuple[str, bytes]]:
-        """Every state of everything of a source."""
+        """Every state of everything of a source; what could be inflated in it is no state of its own."""
         for (at, name), history in list(self.states.items()):
-            if at == source:
+            if at == source and _INFLATED not in name:
                 for step in history:
                     yield name, self.state(source, name, step)
 
@@ -141,14 +142,14 @@ class Recording:
         self.bytes_kept += len(piece)
 
     def _inflate(self, source: str, name: str, data: bytes, offset: int, piece: bytes) -> None:
-        if "!inflated" in name:
+        if _INFLATED in name:
             return
         for head, bits in ((_GZIP, 31), *((head, 15) for head in _ZLIB)):
             at = piece.find(head)
             while at >= 0:
                 inflated = inflate(data, offset + at, bits)
                 if len(inflated) >= _WORTH_KEEPING:
-                    self.take(source, f"{name}!inflated@{offset + at}", inflated)
+                    self.take(source, f"{name}{_INFLATED}{offset + at}", inflated)
                 at = piece.find(head, at + 1)
 
 

@@ -22,7 +22,7 @@ from tests.seizure.insider import COMPLETE
 from tests.seizure.judges import readings, texts_of
 from tests.seizure.key_graph import KeyId
 from tests.seizure.served_world import ServedWorld, is_there
-from tests.seizure.workload import DAY, PART, Draft, Workload
+from tests.seizure.workload import DAY, Draft, Workload
 from tests.services.memory import contents
 from tests.vault.holding import release_order
 from tests.vault.world import PNG_HEAD, Record
@@ -37,6 +37,7 @@ TRIES = 4
 """A destruction is begun so often at most: once for each that may die, and once for all of them."""
 SAMPLE = 24
 """Of so many records each is read at the moments before the end."""
+PART = 9 * 2**20
 SLOW = 3 * 2**20
 _OVERLAP = 512
 

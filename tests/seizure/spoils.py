@@ -22,7 +22,10 @@ from tests.independent.seal import UnreadableError, key_page_context, root_key_c
 from tests.seizure.recording import Recording
 
 TRIALS_MAX = 400_000
-"""How many pairs of a record key and a sealed sheet or slip are tried; past that a sample is drawn."""
+"""So many pairs of a record key and a sealed sheet or slip are tried, all on all; of more, a sample of this size.
+
+Beside the sample each key is tried on everything that was ever sealed at its own place.
+"""
 _PREFIX = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00"
 
 
@@ -61,6 +64,8 @@ class Spoils:
     # What the attack found.
     unwraps: int = 0
     trials: int = 0
+    pairs: int = 0
+    """Of record keys and sealed sheets or slips."""
     roots_opened: int = 0
     keys: dict[bytes, set[tuple[int, int]]] = field(default_factory=dict)
     """Record keys, with the places at which they stood."""
@@ -124,8 +129,13 @@ def _take_manifest(spoils: Spoils, path: str, data: bytes) -> None:
         spoils.sealed.add(Sealed(manifest.record, entry.id, entry.slip, entry.object))
 
 
-def attack(spoils: Spoils, custodians: Iterable[Custodian], loose_keys: Iterable[bytes] = ()) -> Spoils:
-    """Steps 2 to 4. `loose_keys` are 32-byte values found lying about; they are tried as root and page keys."""
+def attack(
+    spoils: Spoils, custodians: Iterable[Custodian], loose_keys: Iterable[bytes] = (), trials: int = TRIALS_MAX
+) -> Spoils:
+    """Steps 2 to 4. `loose_keys` are 32-byte values found lying about; they are tried as root and page keys.
+
+    Where the adversary is known to win, `trials` may be 0: keys are tried at their own places only.
+    """
     spoils.upper_keys |= set(loose_keys)
     # 2.
     for root in spoils.roots:
@@ -141,7 +151,7 @@ def attack(spoils: Spoils, custodians: Iterable[Custodian], loose_keys: Iterable
     # 3.
     _open_pages(spoils)
     # 4.
-    _open_records(spoils)
+    _open_records(spoils, trials)
     return spoils
 
 
@@ -178,9 +188,10 @@ def _open_pages(spoils: Spoils) -> None:
                     spoils.keys.setdefault(bytes(child), set()).add((page.number, slot))
 
 
-def _pairs(spoils: Spoils) -> Iterator[tuple[bytes, Sealed]]:
-    """Which keys are tried on which blobs: all on all, or, past the limit, those of the same cohort and a sample."""
-    if len(spoils.keys) * len(spoils.sealed) <= TRIALS_MAX:
+def _pairs(spoils: Spoils, trials: int) -> Iterator[tuple[bytes, Sealed]]:
+    """Which keys are tried on which blobs: all on all, or, past the limit, those of the same place and a sample."""
+    spoils.pairs = len(spoils.keys) * len(spoils.sealed)
+    if spoils.pairs <= trials:
         yield from ((key, blob) for key in spoils.keys for blob in spoils.sealed)
         return
     by_place: dict[tuple[int, int], list[bytes]] = {}
@@ -192,17 +203,17 @@ def _pairs(spoils: Spoils) -> Iterator[tuple[bytes, Sealed]]:
         for key in by_place.get(spoils.places.get(blob.record, (0, 0)), ()):
             yield key, blob
     random, keys = Random(0), list(spoils.keys)
-    for _ in range(TRIALS_MAX // 2):
-        yield random.choice(keys), random.choice(blobs)
+    if keys and blobs:
+        yield from zip(random.choices(keys, k=trials), random.choices(blobs, k=trials), strict=True)
 
 
-def _open_records(spoils: Spoils) -> None:
+def _open_records(spoils: Spoils, trials: int) -> None:
     vault = spoils.vault_id
     contexts = {
         blob: slip_context(vault, blob.record, blob.document) if blob.document else sheet_context(vault, blob.record)
         for blob in spoils.sealed
     }
-    for key, blob in _pairs(spoils):
+    for key, blob in _pairs(spoils, trials):
         spoils.trials += 1
         if commits(key, contexts[blob], blob.blob):
             spoils.opened[blob.record] = key

@@ -5,14 +5,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from random import Random
 
 from keystore import open_custodian
 from keystore.custodians import Custodian
 from keystore.secret import KEY_BYTES
-from tests.people import founded_by
+from tests.people import founding_approvals, staffed
 from tests.seizure.instruments import Notes, WatchedCustodian
 from tests.vault.databases import Databases
 from tests.vault.memory_s3 import MemoryBucket
@@ -22,8 +23,10 @@ from vault.catalogue import Catalogue
 from vault.clock import SimulatedClock
 from vault.context import Vault
 from vault.custody import Custody
+from vault.holds.sealed import draw_key
 from vault.home import Founding, found_catalogue
 from vault.log import SigningKey
+from vault.policy import Policy
 from vault.trusted_time import simulated_sources
 
 UNWRAP_ALL = """
@@ -134,6 +137,13 @@ def folder_storage(*folders: Path) -> CopiedStorage:
     return CopiedStorage(copy, put_back)
 
 
+@cache
+def policy_with_seal() -> bytes:
+    """The policy of the games: counsel has a key to seal holds to, whose private half is nowhere here."""
+    _private, public = draw_key()
+    return replace(staffed(Policy(1, "America/New_York", 24)), counsel_seal=public).encode()
+
+
 def set_stage(
     folder: Path, databases: Databases, notes: Notes, random: Random, uri: str, storage: CopiedStorage
 ) -> Stage:
@@ -156,7 +166,10 @@ def set_stage(
         time=simulated_sources(clock),
         signing=SigningKey.make(home, vault_id),
     )
-    founding = founded_by(Founding(home, "-", folder, "-", "-", uri, "America/New_York", 24))
+    policy = policy_with_seal()
+    founding = Founding(
+        home, "-", folder, "-", "-", uri, "America/New_York", 24, policy=policy, approvals=founding_approvals(policy)
+    )
     assert found_catalogue(vault, watched, founding)
     callers = [authenticate(vault, create_token(vault, role, role.value)) for role in (Role.CENTER, Role.REVIEWER)]
     world = StageWorld(home.parent, vault, clock, callers[0], callers[1], databases, database, watched=watched)

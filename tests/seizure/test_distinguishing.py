@@ -1,11 +1,12 @@
 """W2, short: the adversary guesses no better than chance who was destroyed; with a global index he always knows."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.seizure.bounds import clopper_pearson
-from tests.seizure.distinguishing import add_global_index, play
+from tests.seizure.distinguishing import add_global_index, add_index_in_the_journal, play
 from tests.seizure.game import SEED
 from tests.vault.databases import Databases, on_sqlite
 
@@ -19,8 +20,14 @@ def test_whose_records_were_destroyed_is_a_coin_toss(scratch: Path, databases: D
 
 
 @on_sqlite
-def test_a_global_blind_index_is_caught(scratch: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
-    add_global_index(monkeypatch)
+@pytest.mark.parametrize("add_index", [add_global_index, add_index_in_the_journal])
+def test_an_index_under_one_key_is_caught(
+    scratch: Path,
+    databases: Databases,
+    monkeypatch: pytest.MonkeyPatch,
+    add_index: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    add_index(monkeypatch)
     low, _ = clopper_pearson(play(scratch / "game", databases, trials=TRIALS, seed=SEED), TRIALS)
     assert low > 0.5
 

@@ -8,6 +8,7 @@ import pytest
 from tests.seizure.game import Game, game
 from tests.seizure.judges import Seizure
 from tests.seizure.stages import CopiedStorage, folder_storage
+from tests.seizure.theatre import openbao_storage
 from tests.services.openbao import OpenBao
 from tests.services.softhsm import SoftToken
 from tests.vault.databases import Databases, on_postgresql, on_sqlite
@@ -26,7 +27,7 @@ def assert_lost(played: Game) -> Seizure:
 
 def assert_wins_with_copies(seizure: Seizure) -> None:
     """The positive control: else the game were blind. And every destruction record has said what copies undo."""
-    spoils = seizure.attack(seizure.old_root_keys())
+    spoils = seizure.attack_with_copies()
     destroyed = {record.id: record for record in seizure.workload.destroyed}
     assert set(spoils.opened) >= set(destroyed)
     for record in destroyed.values():
@@ -38,6 +39,7 @@ def assert_wins_with_copies(seizure: Seizure) -> None:
 @on_sqlite
 def test_files_on_sqlite(scratch: Path, databases: Databases) -> None:
     with game(scratch / "game", databases) as played:
+        played.printed = True
         played.workload.run(SHORT)
         assert_wins_with_copies(assert_lost(played))
 
@@ -52,19 +54,8 @@ def test_a_soft_token_on_postgresql(scratch: Path, databases: Databases, soft_to
 
 @on_sqlite
 def test_openbao_on_sqlite(scratch: Path, databases: Databases, own_openbao: OpenBao) -> None:
-    engine = own_openbao.make_engine()
-
-    def copy(place: Path) -> None:
-        own_openbao.stop()
-        own_openbao.copy_storage(place)
-        own_openbao.start()
-
-    def put_back(place: Path) -> None:
-        own_openbao.stop()
-        own_openbao.put_back(place)
-        own_openbao.start()
-
-    with game(scratch / "game", databases, uri=engine.uri, storage=CopiedStorage(copy, put_back)) as played:
+    engine, storage = own_openbao.make_engine(), openbao_storage(own_openbao)
+    with game(scratch / "game", databases, uri=engine.uri, storage=storage) as played:
         played.workload.brief()
         assert_wins_with_copies(assert_lost(played))
 
@@ -84,7 +75,7 @@ def test_of_a_split_custodian_one_members_copy_is_worth_nothing(
             shutil.copytree(place / "0", keys)
 
         seizure.stage.storage = CopiedStorage(both.copy, put_back_one)
-        spoils = seizure.attack(seizure.old_root_keys())
+        spoils = seizure.attack_with_copies()
         assert set(spoils.opened).isdisjoint(record.id for record in played.workload.destroyed)
         seizure.stage.storage = both
         assert_wins_with_copies(seizure)

@@ -4,6 +4,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,14 @@ from tests.seizure.game import Game, game
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.faults import Died
 from tests.vault.holding import place_hold
-from vault import condemning, destruction, sheets, staging, uploads
+from vault import condemning, destruction, ledger, sheets, staging, uploads
 from vault.catalogue import Transaction
-from vault.catalogue.schema import documents
+from vault.catalogue.schema import documents, journal, ledger_nodes, vaults
+from vault.certificates import facts
+from vault.holds import placing
 from vault.key_uses import KeyUses
+from vault.log.stored import append, entries, size_of
+from vault.log.verifying import verify_vault
 from vault.objects import Bucket
 from vault.retention import Cause
 
@@ -179,6 +184,31 @@ def body_spooled_to_a_temporary_file(patch: pytest.MonkeyPatch, played: Game) ->
     played.workload.brief()
 
 
+@caught_by("places")
+def body_spooled_under_the_name_of_what_ssh_keygen_verifies(patch: pytest.MonkeyPatch, played: Game) -> None:
+    spool_into(patch, played.workload.stage.folder / "tmp" / "shredvault-abcd_123" / "signature")
+    played.workload.brief()
+
+
+@caught_by("places")
+def body_spooled_under_the_name_of_pythons_trial(patch: pytest.MonkeyPatch, played: Game) -> None:
+    spool_into(patch, played.workload.stage.folder / "tmp" / "abcd_123")
+    played.workload.brief()
+
+
+def spool_into(patch: pytest.MonkeyPatch, place: Path) -> None:
+    """What comes in stands for a moment in a file whose name is above suspicion."""
+    add = uploads.Upload.add
+
+    def spooled(self: uploads.Upload, chunk: bytes) -> None:
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(chunk)
+        place.unlink()
+        add(self, chunk)
+
+    patch.setattr(uploads.Upload, "add", spooled)
+
+
 @caught_by("bytes")
 def file_name_in_an_object_key(patch: pytest.MonkeyPatch, played: Game) -> None:
     begin = uploads.Upload.__init__
@@ -240,6 +270,43 @@ def clock_set_back(_: pytest.MonkeyPatch, played: Game) -> None:
     played.workload.stage.world.sweep(played.workload.step)
 
 
+@caught_by("papers")
+def certificate_that_claims_more_than_the_custodian_gives(patch: pytest.MonkeyPatch, played: Game) -> None:
+    honest = facts._sanitization
+
+    def boasting(*inputs: Any) -> dict[str, Any]:
+        return honest(*inputs) | {"sanitization_method": "Purge, on the custodian's word"}
+
+    patch.setattr(facts, "_sanitization", boasting)
+    played.workload.brief()
+
+
+@caught_by("history")
+def ledger_written_anew_and_signed(_: pytest.MonkeyPatch, played: Game) -> None:
+    played.workload.brief()
+    without_rules(played)
+    vault = played.workload.stage.world.vault
+    with vault.catalogue.write() as tx:
+        told = entries(tx, 0, size_of(tx))
+        for table in (journal, ledger_nodes):
+            tx.execute(sa.delete(table))
+        for one in told:
+            append(tx, replace(one, facts=one.facts | {"count": 1}) if one.event == "condemned" else one)
+        tx.execute(sa.update(vaults).values(published=0, published_digest=bytes(32)))
+    vault.bucket.delete_every_version(set(vault.bucket.names(ledger.PREFIX)))
+    ledger.publish(vault)
+    verify_vault(vault)
+
+
+@caught_by("bytes")
+def docket_of_a_sealed_hold_in_the_clear(patch: pytest.MonkeyPatch, played: Game) -> None:
+    def open_to_all(_: str, __: bytes, ___: str, confidence: Any) -> bytes:
+        return str(confidence.docket).encode()
+
+    patch.setattr(placing, "seal", open_to_all)
+    played.workload.brief()
+
+
 @caught_by("memory")
 def worker_that_was_not_fenced(patch: pytest.MonkeyPatch, played: Game) -> None:
     patch.setattr(KeyUses, "cut", lambda *_: 0)
@@ -251,6 +318,13 @@ def copy_of_the_old_master_in_a_backup(_: pytest.MonkeyPatch, played: Game) -> N
     stage = played.workload.stage
     shutil.copytree(stage.folder / "keys", stage.folder / "world" / "backup")
     played.workload.brief()
+
+
+@caught_by("papers")
+def storage_of_the_custodian_copied_before(_: pytest.MonkeyPatch, played: Game) -> None:
+    """No fault of the vault: what the certificates of software custodians warn of."""
+    played.workload.brief()
+    played.has_copies = True
 
 
 @caught_by("reading")

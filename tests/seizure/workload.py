@@ -1,26 +1,34 @@
 """The workload of a game, from a printed seed: what happens to the vault, and what the test knows to be right."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 from typing import NamedTuple
 
+from tests.people import COUNSEL, HEAD, OFFICER, TERMS, submitted
 from tests.seizure.canaries import Canaries
 from tests.seizure.stages import Stage
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import PURPOSE, Record
+from vault import holds
+from vault.catalogue.destructions import Destruction
+from vault.certificates import issue_missing
 from vault.condemning import Progress
-from vault.destruction import recover_destructions
+from vault.destruction import carry_out, recover_destructions
 from vault.fences import Node
+from vault.frozen_lists import freeze_ordered
+from vault.holds import Kind, Scope, Terms
+from vault.orders.drafting import draft_destroy
 from vault.reclaim import reclaim, sweep_litter
 from vault.retention import Cause
 from vault.retrieval import read_record
 from vault.uploads import Upload, begin_upload
 
-PART = 9 * 2**20
+PART = 96 * 2**10
+"""What is sent of an upload that is given up: more than a part of it."""
 DAY = timedelta(hours=25)
 
 
@@ -58,6 +66,8 @@ class Workload:
     """What was found in the memory of processes after a destruction was complete."""
     troubles: list[str] = field(default_factory=list)
     """What could not be read, or could, at some moment of the game when it should not."""
+    dockets: list[str] = field(default_factory=list)
+    """Dockets of sealed holds, which only counsel may know."""
     astray: list[str] = field(default_factory=list)
     """What was destroyed without authority at some moment of the game."""
 
@@ -93,6 +103,13 @@ class Workload:
             self.living.remove(record)
             self.destroyed.append(record)
 
+    def hold_in_secret(self, record: Record) -> None:
+        """Place a sealed hold, with canaries in what only counsel may know."""
+        docket = self.canaries.docket()
+        terms = Terms(Kind.FRAUD_CASE, self.canaries.text(), docket, reason=self.canaries.text(), sealed=True)
+        holds.place_hold(self.stage.world.vault, terms, Scope((record.id,)), "counsel")
+        self.dockets.append(docket)
+
     def step(self, _: str) -> None:
         """A step of a destruction begins."""
         self.snapshot()
@@ -102,8 +119,8 @@ class Workload:
         world = self.stage.world
         content = self.canaries.document(self.canaries.raw(), PART)
         sending = begin_upload(world.vault, world.center, record.id, "x.png", declared_size=None, declared_type=None)
-        for start in range(0, len(content), 2**20):
-            sending.add(content[start : start + 2**20])
+        for start in range(0, len(content), 2**15):
+            sending.add(content[start : start + 2**15])
             if sending.part_is_full:
                 sending.send_part()
         self.abandoned.append(sending)
@@ -116,6 +133,7 @@ class Workload:
         given_up = self.file(complete=False)
         self.abandon_an_upload(given_up)
         place_hold(world.vault, [held.id], "21-cv-1")
+        self.hold_in_secret(held)
         world.advance(days=3)
         self.file(2)
         world.advance(days=728)
@@ -133,6 +151,16 @@ class Workload:
 
     def destroy(self, cause: Cause, progress: Progress) -> None:
         """Destroy while this process serves; time it without what `progress` does."""
+        self._carry_out(lambda step: self.stage.world.destroy(cause, step), progress)
+
+    def destroy_named(self, records: Collection[Record], progress: Progress) -> None:
+        """Destroy named records under an order; of those that are held none."""
+        vault = self.stage.world.vault
+        drafted = draft_destroy(vault, [record.id for record in records], TERMS)
+        order = submitted(vault, drafted.order, OFFICER, COUNSEL, HEAD)
+        self._carry_out(lambda step: carry_out(vault, freeze_ordered(vault, order.id), step), progress)
+
+    def _carry_out(self, destroy: Callable[[Progress], Destruction], progress: Progress) -> None:
         world, since = self.stage.world, time.perf_counter()
         timed = "freeze"
 
@@ -143,9 +171,12 @@ class Workload:
             since, timed = time.perf_counter(), name
 
         with Node(world.vault):
-            done = world.destroy(cause, step)
+            done = destroy(step)
             step("")
             self.in_use |= world.vault.uses.records()
+        since = time.perf_counter()
+        issue_missing(world.vault)
+        self.spent["record"] = self.spent.get("record", 0.0) + time.perf_counter() - since
         self.mirror_bytes += done.observed.get("mirror_bytes", 0)
 
     def clean_up(self) -> None:
@@ -160,9 +191,9 @@ class Workload:
         self.snapshot()
 
     def run(self, size: int) -> None:
-        """File, read, hold, sweep with filing meanwhile, release, sweep, scrub; about `size` records destroyed."""
+        """File, read, hold, sweep with filing meanwhile, release, sweep, destroy one, scrub; about `size` destroyed."""
         world = self.stage.world
-        due = [self.file(1 + number % 2) for number in range(max(2, size - 7))]
+        due = [self.file(1 + number % 2) for number in range(max(2, size - 8))]
         held, *kept = (self.file(2) for _ in range(2 + size // 20))
         given_up = self.file(complete=False)
         self.abandon_an_upload(given_up)
@@ -170,6 +201,7 @@ class Workload:
         read_record(world.vault, world.reviewer, self.random.choice(due).id, PURPOSE)
         hold = place_hold(world.vault, [held.id], "21-cv-1").hold_id
         place_hold(world.vault, [record.id for record in kept], "21-cv-2")
+        self.hold_in_secret(kept[0])
         self.snapshot()
         world.restart()
         world.advance(days=3)
@@ -187,6 +219,11 @@ class Workload:
         self.stage.copy_custodian()
         self.doom(held)
         self.destroy(Cause.SWEEP, self.step)
+        mistake = self.file()
+        self.snapshot()
+        self.stage.copy_custodian()
+        self.doom(mistake)
+        self.destroy_named([mistake, *kept], self.step)
         world.restart()
         recover_destructions(world.vault)
         self.clean_up()

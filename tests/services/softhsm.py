@@ -9,6 +9,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,10 +84,9 @@ class SoftHsm:
         return self.folder / "tokens"
 
 
-@pytest.fixture(scope="session")
-def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
-    """SoftHSM, as this process and all that it starts see it."""
-    folder = tmp_path_factory.mktemp("softhsm")
+@contextmanager
+def soft_hsm(folder: Path) -> Iterator[SoftHsm]:
+    """SoftHSM, as this process and all that it starts see it; its tokens are in `folder`."""
     (folder / "tokens").mkdir()
     configuration = folder / "softhsm2.conf"
     configuration.write_text(
@@ -95,6 +95,13 @@ def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOFTHSM2_CONF", str(configuration))
         yield SoftHsm(folder)
+
+
+@pytest.fixture(scope="session")
+def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
+    """The SoftHSM of the session."""
+    with soft_hsm(tmp_path_factory.mktemp("softhsm")) as made:
+        yield made
 
 
 @pytest.fixture

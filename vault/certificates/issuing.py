@@ -22,10 +22,10 @@ from vault.catalogue.schema import destructions, journal
 from vault.context import Vault, note
 from vault.errors import CertificateRefusedError, NotFoundError
 from vault.ids import DestructionId
-from vault.ledger import publish
+from vault.ledger import publish, published_mark
 from vault.log import SigningKey
 from vault.log.merkle import leaf_hash
-from vault.log.stored import entries, prove_inclusion, root_at, size_of
+from vault.log.stored import entries, prove_inclusion, root_at
 
 from .facts import CERTIFICATE, REHEARSAL, certificate_facts
 from .observations import OF_RECORDS, require_observed
@@ -71,7 +71,10 @@ def issue_certificate(vault: Vault, destruction_id: str, *, rehearsal: bool = Fa
     Raises:
         NotFoundError: there is no such destruction.
         CertificateRefusedError: an observation is missing.
+        OldCatalogueError, ObjectStoreError, CatalogueError: see `vault.ledger.publish`.
     """
+    # Only what is in the bucket is signed: a checkpoint must outlive the catalogue.
+    publish(vault)
     now = vault.clock.now()
     key = SigningKey(f"rehearsal/{vault.vault_id.hex()}", Ed25519PrivateKey.generate()) if rehearsal else vault.signing
     # All that takes long is read before: writers follow one another, and centers are filing.
@@ -154,7 +157,7 @@ def _signed(content: dict[str, Any], key: SigningKey) -> bytes:
 
 def _position(tx: Transaction, vault: Vault, destruction_id: str) -> dict[str, Any]:
     """Where the destruction's entries stand in the log, with the proof of each under one signed checkpoint."""
-    size = size_of(tx)
+    size = published_mark(tx).last
     query = sa.select(journal.c.id).where(journal.c.subject == destruction_id, journal.c.event.in_(_STEPS))
     steps = [entries(tx, number - 1, 1)[0] for number in tx.execute(query.order_by(journal.c.id)).scalars()]
     return {

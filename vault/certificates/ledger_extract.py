@@ -14,7 +14,8 @@ from vault import canonical
 from vault.catalogue.schema import journal
 from vault.context import Vault
 from vault.errors import NotFoundError
-from vault.log.stored import entries, prove_inclusion, root_at, size_of
+from vault.ledger import publish, published_mark
+from vault.log.stored import entries, prove_inclusion, root_at
 
 from .issuing import ISSUED
 
@@ -27,11 +28,15 @@ _SHOWN: Final = ("list frozen", "condemned", "completed", ISSUED)
 def extract_ledger(vault: Vault, certificate_id: str) -> bytes:
     """The extract for a certificate, as canonical JSON under a checkpoint over the whole ledger of this moment.
 
+    Publishes what is not published yet: nothing is signed that is not in the bucket.
+
     Raises:
         NotFoundError: there is no such certificate.
+        OldCatalogueError, ObjectStoreError, CatalogueError: see `vault.ledger.publish`.
     """
+    publish(vault)
     with vault.catalogue.read() as tx:
-        size = size_of(tx)
+        size = published_mark(tx).last
         query = sa.select(journal.c.id).where(journal.c.subject == certificate_id, journal.c.event.in_(_SHOWN))
         shown = [entries(tx, number - 1, 1)[0] for number in tx.execute(query.order_by(journal.c.id)).scalars()]
         if not any(one.event == ISSUED for one in shown):
