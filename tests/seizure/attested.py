@@ -74,7 +74,7 @@ def by_papers(seizure: "Seizure", spoils: "Spoils") -> Iterator[str]:
         yield from _wrong_in(certificate, vault, seizure.stage.real.assurance.kind)
     trees = ListTrees()
     with vault.catalogue.read() as tx:
-        lists = {name: trees.get(tx, load(tx, name)) for name in issued}
+        lists = {name: trees.get(vault, tx, load(tx, name)) for name in issued}
     roots = {name: bytes.fromhex(one.content["list_root"]) for name, one in issued.items()}
     for record in seizure.workload.destroyed:
         certified = certificates.get(record.id)
