@@ -17,11 +17,12 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from .catalogue.schema import access_tokens
+from vault.catalogue.schema import access_tokens
+from vault.log.ledger import publish
+
 from .context import Vault, note
 from .errors import NotFoundError, VaultError
 from .ids import TokenId, base32, is_id, new_id
-from .ledger import publish
 
 __all__ = [
     "BadTokenError",

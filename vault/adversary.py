@@ -41,17 +41,17 @@ from keystore import (
     open_sealed,
     slots_of,
 )
+from vault.catalogue.schema import documents, records, roots, sealed_pages
+from vault.host.embedded_store import EmbeddedStore, flush
+from vault.records.documents import DOCUMENT_BYTES_MAX
+from vault.records.manifests import MANIFEST_PREFIX
+from vault.records.sheets import Sheet, Slip, document_context
 
-from . import mirror
 from .catalogue import Catalogue, sqlite_url
-from .catalogue.schema import documents, records, roots, sealed_pages
 from .context import Vault
-from .documents import DOCUMENT_BYTES_MAX
-from .embedded_store import EmbeddedStore, flush
 from .ids import DocumentId, RecordId
-from .manifests import MANIFEST_PREFIX
+from .keys import mirror
 from .objects import Bucket, BucketSettings, ObjectNotFound
-from .sheets import Sheet, Slip, document_context
 
 __all__ = ["Copy", "Haul", "attack", "copied_masters", "live_copy", "open_backup", "seize"]
 

@@ -13,19 +13,19 @@ from typing import Final
 import sqlalchemy as sa
 
 from keystore import Tree
+from vault.catalogue.law import sunsets
+from vault.clocks.clock import civil_date
+from vault.clocks.timekeeping import TimeState, time_state
+from vault.law.overdue import Overdue, overdue_of
+from vault.law.policy import Policy, Sunset
+from vault.orders.order import spell_instant
+from vault.sunset.ending import end_for_active_master
+from vault.sunset.latched import standing_outcome
+from vault.sunset.latching import forecast_duration
+from vault.sunset.schedule import end_of, latest_cut_off
 
 from .catalogue import Transaction, keys
-from .catalogue.law import sunsets
-from .clock import civil_date
 from .context import Vault, current_policy
-from .orders.order import spell_instant
-from .overdue import Overdue, overdue_of
-from .policy import Policy, Sunset
-from .sunset.ending import end_for_active_master
-from .sunset.latched import standing_outcome
-from .sunset.latching import forecast_duration
-from .sunset.schedule import end_of, latest_cut_off
-from .timekeeping import TimeState, time_state
 from .wording import number_of
 
 __all__ = ["Alarms", "Deadline", "alarms_of", "spoken_alarms"]

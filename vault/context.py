@@ -10,17 +10,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from vault.catalogue.schema import policies
+from vault.clocks.clock import Clock
+from vault.clocks.trusted_time import TimeSources
+from vault.keys.custody import Custody
+from vault.keys.key_uses import KeyUses
+from vault.law.policy import Policy
+from vault.log.leaves import new_salt, plain_facts
+from vault.log.stored import append, size_of
+
 from .catalogue import Catalogue, Transaction
-from .catalogue.schema import policies
-from .clock import Clock
-from .custody import Custody
-from .key_uses import KeyUses
 from .log import Entry, SigningKey
-from .log.leaves import new_salt, plain_facts
-from .log.stored import append, size_of
 from .objects import Bucket
-from .policy import Policy
-from .trusted_time import TimeSources
 
 __all__ = ["Vault", "current_policy", "note"]
 

@@ -13,15 +13,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from keystore import Tree
+from vault.catalogue.destructions import Destruction, list_destructions, load, unfinished, unreclaimed
+from vault.catalogue.holding import holds, record_holds
+from vault.catalogue.locked import Remaining, remaining
+from vault.catalogue.schema import cohorts, documents, gone_records, record_states
+from vault.clocks.clock import civil_date
+from vault.keys.keyring import custodian_of
 
 from .catalogue import keys
-from .catalogue.destructions import Destruction, list_destructions, load, unfinished, unreclaimed
-from .catalogue.holding import holds, record_holds
-from .catalogue.locked import Remaining, remaining
-from .catalogue.schema import cohorts, documents, gone_records, record_states
-from .clock import civil_date
 from .context import Vault, current_policy
-from .keyring import custodian_of
 
 __all__ = [
     "Status",

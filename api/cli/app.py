@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from vault.hardening import harden
+from vault.host.hardening import harden
 from vault.software import software_version
 
 from .certificates import certificate_app

@@ -18,7 +18,7 @@ from vault.certificates import (
     render,
     verify_certificate,
 )
-from vault.home import open_vault
+from vault.host.home import open_vault
 
 from .exits import CommandError, ExitCode
 from .manual import described

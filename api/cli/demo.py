@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from vault.retention import Cause
+from vault.law.retention import Cause
 
 from .exits import CommandError, ExitCode
 from .manual import described

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from vault.law.people import Person, Role
+from vault.law.policy import Policy, Sunset
 from vault.orders.signatures import make_key, sign_file
-from vault.people import Person, Role
-from vault.policy import Policy, Sunset
 
 __all__ = ["ARCHIVIST", "COMMISSIONER", "COUNSEL", "DemoPeople"]
 

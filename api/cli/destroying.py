@@ -1,6 +1,6 @@
 """`shredvault sweep`, `scrub`, `destroy` and `destruction`.
 
-What destroys goes through `vault.destruction`, as everything does that can destroy a key. What is left to
+What destroys goes through `vault.destruction.carrying_out`, as everything does that can destroy a key. What is left to
 this module is to name the authority: the standing policy, or an order that people signed.
 """
 
@@ -15,19 +15,26 @@ import typer
 from vault.catalogue.destructions import Destruction
 from vault.certificates import issue_missing
 from vault.context import Vault, current_policy
-from vault.destruction import carry_out, require_newest_keys
-from vault.ended import has_ended
+from vault.destruction.carrying_out import carry_out, require_newest_keys
+from vault.destruction.frozen_lists import (
+    Forecast,
+    forecast,
+    forecast_ordered,
+    freeze_ordered,
+    freeze_sunset,
+    freeze_sweep,
+)
+from vault.destruction.reclaim import reclaim
 from vault.errors import NotFoundError
-from vault.fences import Node
-from vault.frozen_lists import Forecast, forecast, forecast_ordered, freeze_ordered, freeze_sunset, freeze_sweep
 from vault.holds import copy_held_keys, finish_endings
-from vault.home import Home, open_vault
+from vault.host.fences import Node
+from vault.host.home import Home, open_vault
 from vault.ids import DestructionId
-from vault.moving import renew_masters
+from vault.keys.moving import renew_masters
+from vault.law.retention import Cause
 from vault.orders import Action
-from vault.reclaim import reclaim
-from vault.retention import Cause
 from vault.status import destruction_record, destructions, find_destruction, write_destruction_record
+from vault.sunset.ended import has_ended
 from vault.sunset.latching import tick
 from vault.wording import number_of
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import Final
 
-from vault.embedded_store import EmbeddedStoreError
 from vault.errors import (
     BusyError,
     CatalogueError,
@@ -24,8 +23,9 @@ from vault.errors import (
     SignaturesUnavailableError,
     VaultError,
 )
+from vault.host.embedded_store import EmbeddedStoreError
 from vault.objects import ObjectNotFound, ObjectStoreError
-from vault.retrieval import DamagedError
+from vault.records.retrieval import DamagedError
 
 __all__ = ["KNOWN_ERRORS", "MEANINGS", "CommandError", "ExitCode", "carrying_out", "code_of", "manual"]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vault.errors import HomeError
-from vault.home import AWS, EMBEDDED, Founding, Home, found_vault, open_vault
+from vault.host.home import AWS, EMBEDDED, Founding, Home, found_vault, open_vault
 from vault.status import status_of
 
 from .exits import CommandError, ExitCode

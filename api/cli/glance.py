@@ -9,16 +9,16 @@ import typer
 
 from vault.alarms import alarms_of, spoken_alarms
 from vault.context import Vault
+from vault.destruction.frozen_lists import forecast
 from vault.errors import DamagedError, OldCatalogueError
-from vault.frozen_lists import forecast
 from vault.holds import attention as attention_of_holds
-from vault.home import Home, open_vault
+from vault.host.home import Home, open_vault
+from vault.host.whole_files import write_text
+from vault.law.retention import Cause
 from vault.log.showing import checkpoint_at
 from vault.log.verifying import read_note
 from vault.log.watching import watch_ledger
-from vault.retention import Cause
 from vault.status import Status, locked_facts, status_of
-from vault.whole_files import write_text
 from vault.wording import number_of
 
 from .exits import ExitCode

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from vault.context import Vault
-from vault.destruction import require_newest_keys
-from vault.fences import Node
+from vault.destruction.carrying_out import require_newest_keys
+from vault.destruction.reclaim import reclaim
 from vault.holds import (
     HoldLine,
     Kind,
@@ -31,8 +31,8 @@ from vault.holds import (
     show_hold,
     widen_hold,
 )
-from vault.home import Home, open_vault
-from vault.reclaim import reclaim
+from vault.host.fences import Node
+from vault.host.home import Home, open_vault
 from vault.status import destruction_record, find_destruction, write_destruction_record
 from vault.wording import number_of
 

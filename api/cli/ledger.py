@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vault.errors import LedgerBrokenError
-from vault.home import open_vault
+from vault.host.home import open_vault
 from vault.log import VerifierKey
 from vault.log.showing import checkpoint_at, consistency, latest_checkpoint, prove_entry
 from vault.log.signing import vault_id_of

@@ -13,15 +13,15 @@ import typer
 from vault.alarms import alarms_of, spoken_alarms
 from vault.canonical import DOCUMENT_LIMIT_BYTES, decode
 from vault.context import Vault
-from vault.home import open_vault
+from vault.host.home import open_vault
 from vault.ids import OrderId
+from vault.law.policy import POLICY_FORMAT
 from vault.orders.accepting import Accepted, accept_order, list_orders, load_order, withdraw_order
 from vault.orders.actions import Action
 from vault.orders.checking import Check, check_order, describe
 from vault.orders.drafting import Drafted, Terms, draft_destroy, draft_scrub
 from vault.orders.order import ORDER_FORMAT, Order, spell_instant
 from vault.orders.signatures import ORDERS, POLICIES, sign_file
-from vault.policy import POLICY_FORMAT
 
 from .exits import CommandError, ExitCode
 from .manual import described

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from vault.home import Home
-from vault.replacement import replace_catalogue
+from vault.host.home import Home
+from vault.recovery.replacement import replace_catalogue
 from vault.wording import number_of
 
 from .exits import carrying_out

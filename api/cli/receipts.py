@@ -10,10 +10,10 @@ from typing import Annotated, Final
 import segno
 import typer
 
-from vault.home import open_vault
+from vault.host.home import open_vault
 from vault.ids import RecordId, is_id
-from vault.receipt_answers import Destroyed, Kept, Receipts, receipt_facts
-from vault.receipts import code_of, no_such_receipt
+from vault.receipts.answers import Destroyed, Kept, Receipts, receipt_facts
+from vault.receipts.codes import code_of, no_such_receipt
 
 from .manual import described
 from .screen import facts, note, print_json, say

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from vault.certificates import issue_missing
-from vault.destruction import recover_destructions, require_newest_keys
-from vault.fences import Node
+from vault.destruction.carrying_out import recover_destructions, require_newest_keys
+from vault.destruction.reclaim import reclaim, sweep_litter
 from vault.holds import copy_held_keys
-from vault.home import Home, open_vault
-from vault.reclaim import reclaim, sweep_litter
+from vault.host.fences import Node
+from vault.host.home import Home, open_vault
 from vault.status import destructions, status_of, write_destruction_record
 from vault.wording import number_of
 

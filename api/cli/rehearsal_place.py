@@ -16,10 +16,10 @@ from typing import Final
 
 from vault.access import Caller, Role, authenticate, create_token
 from vault.adversary import attack, copied_masters, live_copy, open_backup, seize
-from vault.clock import SimulatedClock
+from vault.clocks.clock import SimulatedClock
 from vault.context import Vault
-from vault.filing import complete_record, open_record
-from vault.uploads import begin_upload
+from vault.records.filing import complete_record, open_record
+from vault.records.uploads import begin_upload
 
 from .demo_people import DemoPeople
 from .rehearsal_story import FIRST_DAY, RETENTION_MONTHS, SUNSET

@@ -18,22 +18,22 @@ from zoneinfo import ZoneInfo
 
 from vault.alarms import Deadline, alarms_of
 from vault.certificates import Certificate, issue_certificate
-from vault.clock import SimulatedClock
+from vault.clocks.clock import SimulatedClock
 from vault.context import Vault
-from vault.destruction import carry_out
+from vault.destruction.carrying_out import carry_out
+from vault.destruction.frozen_lists import forecast, freeze_sunset, freeze_sweep
+from vault.destruction.reclaim import reclaim
 from vault.errors import OrderRefusedError
-from vault.frozen_lists import forecast, freeze_sunset, freeze_sweep
 from vault.holds import Kind, Scope, Terms, extend_hold, list_holds, place_hold, release_hold, release_scope
 from vault.holds.review import HoldState
 from vault.ids import HoldId
+from vault.law.policy import Sunset
+from vault.law.retention import Cause
 from vault.orders import Accepted, Action, accept_order
 from vault.orders.accepting import list_orders
 from vault.orders.drafting import Terms as OrderTerms
 from vault.orders.drafting import draft
 from vault.orders.signatures import ORDERS
-from vault.policy import Sunset
-from vault.reclaim import reclaim
-from vault.retention import Cause
 from vault.sunset.latching import tick
 from vault.sunset.schedule import DECISIONS
 

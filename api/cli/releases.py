@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vault.holds import release_scope
-from vault.home import open_vault
+from vault.host.home import open_vault
 from vault.orders.actions import Action
 from vault.orders.drafting import draft
 

@@ -32,7 +32,7 @@ __all__ = [
     "when",
 ]
 
-# The steps of `vault.destruction`, in their order.
+# The steps of `vault.destruction.carrying_out`, in their order.
 _STEP_WORDS: Final = {
     "intent": "writing down the intent",
     "create master": "making the new master key",

@@ -14,11 +14,11 @@ from typing import Annotated
 
 import typer
 
-from vault.clock import SystemClock
+from vault.clocks.clock import SystemClock
 from vault.errors import VaultError
-from vault.home import Home, open_without_keys
+from vault.host.home import Home, open_without_keys
 from vault.ids import new_id
-from vault.servings import end_serving
+from vault.recovery.servings import end_serving
 
 from .exits import CommandError, ExitCode
 from .manual import described

@@ -11,7 +11,7 @@ import typer
 
 from vault.alarms import alarms_of, spoken_alarms
 from vault.context import current_policy
-from vault.home import open_vault
+from vault.host.home import open_vault
 from vault.ids import OrderId, new_id
 from vault.orders import Action, Order
 from vault.sunset.schedule import require_decision

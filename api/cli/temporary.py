@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from vault.clock import SimulatedClock
+from vault.clocks.clock import SimulatedClock
 from vault.context import Vault
-from vault.home import EMBEDDED, Founding, found_vault, open_vault
+from vault.host.home import EMBEDDED, Founding, found_vault, open_vault
+from vault.law.policy import Sunset
 from vault.orders.signatures import POLICIES
-from vault.policy import Sunset
 
 from .demo_people import DemoPeople
 

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from vault.home import open_vault
+from vault.clocks.timekeeping import clear_time, observe_time, time_state
+from vault.clocks.trusted_time import Trusted
+from vault.host.home import open_vault
 from vault.ids import OrderId, new_id
 from vault.orders import Action, Order
 from vault.orders.order import spell_instant
-from vault.timekeeping import clear_time, observe_time, time_state
-from vault.trusted_time import Trusted
 
 from .exits import CommandError, ExitCode
 from .manual import described

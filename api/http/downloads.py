@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from vault.access import Caller
-from vault.retrieval import DocumentReading, read_document
+from vault.records.retrieval import DocumentReading, read_document
 
 from .desk import Desk
 from .edge import facts_of

@@ -1,4 +1,4 @@
-"""Every limit of the HTTP face, with its unit. What limits a document stands in `vault.documents`."""
+"""Every limit of the HTTP face, with its unit. What limits a document stands in `vault.records.documents`."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def class_chain(error: BaseException) -> str:
 
 
 def our_frames(error: BaseException) -> list[str]:
-    """Where in our own code an error passed, outermost first: `vault/uploads.py:171`."""
+    """Where in our own code an error passed, outermost first: `vault/records/uploads.py:171`."""
     return [
         f"{Path(frame.f_code.co_filename).relative_to(_SOURCE)}:{line}"
         for frame, line in traceback.walk_tb(error.__traceback__)

@@ -10,7 +10,6 @@ from typing import Any, Final
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from vault.documents import MediaType
 from vault.errors import (
     BadDocumentError,
     CatalogueFullError,
@@ -28,7 +27,8 @@ from vault.errors import (
     TooManyDocumentsError,
     UnsupportedTypeError,
 )
-from vault.retrieval import DamagedError, Purpose, PurposeError
+from vault.records.documents import MediaType
+from vault.records.retrieval import DamagedError, Purpose, PurposeError
 
 from . import problems
 from .applicants import OpenRecord

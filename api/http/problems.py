@@ -14,7 +14,6 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from vault.access import BadTokenError, ForbiddenError, MistypedTokenError
-from vault.documents import DOCUMENT_BYTES_MAX
 from vault.errors import (
     BadDocumentError,
     BusyError,
@@ -41,7 +40,8 @@ from vault.errors import (
     UnsupportedTypeError,
 )
 from vault.objects import ObjectStoreError
-from vault.retrieval import DamagedError, Purpose, PurposeError
+from vault.records.documents import DOCUMENT_BYTES_MAX
+from vault.records.retrieval import DamagedError, Purpose, PurposeError
 
 __all__ = [
     "MEDIA_TYPE",

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from vault.errors import CatalogueError, DamagedError, NotFoundError
-from vault.receipt_answers import Receipts, receipt_facts
-from vault.receipts import CODE_CHARACTERS_MAX
+from vault.receipts.answers import Receipts, receipt_facts
+from vault.receipts.codes import CODE_CHARACTERS_MAX
 
 from . import problems
 from .desk import Desk, Places

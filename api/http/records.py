@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from vault.access import Caller, Role
-from vault.deciding import decide_record
-from vault.filing import complete_record, open_record
-from vault.retrieval import read_record
+from vault.records.deciding import decide_record
+from vault.records.filing import complete_record, open_record
+from vault.records.retrieval import read_record
 
 from .applicants import parse_open_record
 from .bodies import small_body

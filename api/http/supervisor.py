@@ -24,9 +24,9 @@ from types import FrameType
 from typing import Final
 
 from vault.catalogue import Catalogue
-from vault.clock import steady_seconds
+from vault.clocks.clock import steady_seconds
 from vault.errors import VaultError
-from vault.fences import LEASE, bury
+from vault.host.fences import LEASE, bury
 
 from .logs import Log
 from .server import LEAVE_S, SHUTDOWN_S

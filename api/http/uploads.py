@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from vault.access import Caller
 from vault.errors import BadDocumentError, DocumentTooLargeError
-from vault.uploads import NAME_CHARACTERS_MAX, Filed, Upload, begin_upload
+from vault.records.uploads import NAME_CHARACTERS_MAX, Filed, Upload, begin_upload
 
 from .bodies import chunks, declared_length
 from .desk import Desk

@@ -75,11 +75,11 @@ def test_wrong_rows_are_found() -> None:
     table = f"""
 | id | invariant | enforced in | shown by |
 | --- | :-- | --- | --- |
-| I1 | fine | `vault/clock.py` | `{here}::test_wrong_rows_are_found` |
+| I1 | fine | `vault/clocks/clock.py` | `{here}::test_wrong_rows_are_found` |
 | I2 | no file | `vault/nothing.py` | `{here}::test_wrong_rows_are_found` |
-| I3 | no test | `vault/clock.py` | `{here}::test_that_is_not` |
-| I4 | no name | `vault/clock.py` | `{here}` |
-| I5 | empty | vault/clock.py | `{here}::test_wrong_rows_are_found` |
+| I3 | no test | `vault/clocks/clock.py` | `{here}::test_that_is_not` |
+| I4 | no name | `vault/clocks/clock.py` | `{here}` |
+| I5 | empty | vault/clocks/clock.py | `{here}::test_wrong_rows_are_found` |
 """
     rows = rows_of(table)
     assert [row.id for row in rows] == ["I1", "I2", "I3", "I4", "I5"]

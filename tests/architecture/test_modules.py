@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("keystore", "vault", "api")
 LINES_MAX = 400
 NAMES_BANNED = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc"}
-CLOCK = "vault/clock.py"
+CLOCK = "vault/clocks/clock.py"
 WALL_TIME = {
     "time.time",
     "time.time_ns",

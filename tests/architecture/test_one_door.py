@@ -31,10 +31,10 @@ def callers(method: str) -> set[str]:
 
 
 def test_one_module_imports_the_destroyer() -> None:
-    assert importers("keystore.destruction") == {"vault/destruction.py"}
-    assert "vault/keyring.py" in importers("keystore")
+    assert importers("keystore.destruction") == {"vault/destruction/carrying_out.py"}
+    assert "vault/keys/keyring.py" in importers("keystore")
 
 
 def test_one_module_asks_a_custodian_to_destroy() -> None:
     assert callers("destroy") >= {"keystore/destruction.py"}
-    assert "vault/condemning.py" in callers("create")
+    assert "vault/destruction/condemning.py" in callers("create")

@@ -19,8 +19,8 @@ from tests.bench.scale import (
     keystore_bytes_per_record,
     scatter_due,
 )
-from vault.clock import SimulatedClock
-from vault.retention import Cause
+from vault.clocks.clock import SimulatedClock
+from vault.law.retention import Cause
 
 __all__ = ["measure"]
 

@@ -20,13 +20,13 @@ from tests.people import founded_by
 from tests.people import frozen as frozen_with_authority
 from vault.catalogue import keys
 from vault.catalogue.schema import cohorts, records
-from vault.clock import SimulatedClock
+from vault.clocks.clock import SimulatedClock
 from vault.context import Vault
-from vault.destruction import carry_out
-from vault.home import EMBEDDED, Founding, found_vault, open_vault
+from vault.destruction.carrying_out import carry_out
+from vault.host.home import EMBEDDED, Founding, found_vault, open_vault
 from vault.ids import new_id
-from vault.keyring import grow
-from vault.retention import Cause
+from vault.keys.keyring import grow
+from vault.law.retention import Cause
 
 __all__ = [
     "FIRST_DUE",

@@ -18,12 +18,12 @@ from tests.bench.results import Row, interleaved
 from tests.bench.scale import founding_in
 from vault.access import Caller, Role, authenticate, create_token
 from vault.context import Vault
-from vault.documents import padme
-from vault.filing import open_record
-from vault.home import found_vault, open_vault
+from vault.host.home import found_vault, open_vault
 from vault.ids import new_id
-from vault.sheets import document_context
-from vault.uploads import Upload, begin_upload
+from vault.records.documents import padme
+from vault.records.filing import open_record
+from vault.records.sheets import document_context
+from vault.records.uploads import Upload, begin_upload
 
 __all__ = ["SIZES", "measure"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import results, scale, sealing
-from vault.retention import Cause
+from vault.law.retention import Cause
 
 
 def test_a_small_city_is_swept_and_scrubbed(tmp_path: Path) -> None:

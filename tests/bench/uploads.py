@@ -14,7 +14,7 @@ from typing import Final
 
 from tests.bench.results import Row, interleaved
 from tests.bench.service import Center, PlainStore, Service, scan, served
-from vault.uploads import DOCUMENTS_MAX
+from vault.records.uploads import DOCUMENTS_MAX
 
 __all__ = ["measure_memory", "measure_throughput"]
 

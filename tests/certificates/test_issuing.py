@@ -24,12 +24,12 @@ from vault.certificates import (
 )
 from vault.certificates.verify_certificate import verify
 from vault.context import Vault, note
+from vault.destruction.frozen_lists import freeze_sweep
+from vault.destruction.reclaim import reclaim
 from vault.errors import CertificateRefusedError, DamagedError, NotFoundError, RuleBrokenError
-from vault.frozen_lists import freeze_sweep
-from vault.keyring import grow
-from vault.ledger import bucket_objects, publish
+from vault.keys.keyring import grow
+from vault.log.ledger import bucket_objects, publish
 from vault.log.verifying import verify_ledger
-from vault.reclaim import reclaim
 from vault.status import status_of
 
 __all__ = ["close_catalogues"]

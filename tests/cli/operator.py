@@ -17,11 +17,12 @@ from tests.cli.forked import REPOSITORY, Forker
 from tests.people import TERMS, submitted, written_policy
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY
 from tests.services.postgresql import Server
-from vault import access, filing, uploads
-from vault.clock import SimulatedClock
+from vault import access
+from vault.clocks.clock import SimulatedClock
 from vault.context import Vault
-from vault.home import open_vault
+from vault.host.home import open_vault
 from vault.orders.drafting import draft_scrub
+from vault.records import filing, uploads
 
 SCAN = (REPOSITORY / "tests" / "specimens" / "letter-1.png").read_bytes()
 THREE_YEARS = timedelta(days=3 * 366)

@@ -3,7 +3,7 @@ from zoneinfo import ZoneInfo
 
 from tests.cli.operator import Operator
 from tests.vault.holding import adopt, release_order
-from vault.home import open_vault
+from vault.host.home import open_vault
 
 UNKNOWN = "0" * 26
 GROUND = ("--kind", "court-order", "--authority", "Supreme Court")

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.cli.operator import Operator
-from vault import destruction
-from vault.destruction import carry_out
+from vault.destruction import carrying_out as destruction
+from vault.destruction.carrying_out import carry_out
+from vault.destruction.frozen_lists import freeze_sweep
 from vault.errors import CustodianUnavailableError
-from vault.frozen_lists import freeze_sweep
-from vault.home import open_vault
+from vault.host.home import open_vault
+from vault.host.processes import Process
 from vault.ids import RecordId, new_id
-from vault.manifests import manifest_name
-from vault.processes import Process
-from vault.servings import begin_serving
+from vault.records.manifests import manifest_name
+from vault.recovery.servings import begin_serving
 
 
 def test_a_lost_catalogue_is_rebuilt(operator: Operator) -> None:

@@ -11,8 +11,8 @@ from api.cli.exits import CommandError
 from api.cli.rehearsal_story import Story
 from tests.cli.operator import Operator
 from vault.certificates import verify_certificate
-from vault.destruction import carry_out
-from vault.frozen_lists import freeze_sweep
+from vault.destruction.carrying_out import carry_out
+from vault.destruction.frozen_lists import freeze_sweep
 
 
 def test_a_rehearsal_tells_the_truth_and_leaves_only_its_papers(

@@ -17,7 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, settings
-from vault.embedded_store import EmbeddedStore, EmbeddedStoreError, flush, share
+from vault.host.embedded_store import EmbeddedStore, EmbeddedStoreError, flush, share
 from vault.objects import Bucket, ObjectStoreDenied, ObjectStoreUnavailable
 
 FRESH_STORE_BYTES_MAX = 1024 * 1024
@@ -204,7 +204,7 @@ def test_the_server_dies_with_its_parent_and_not_with_the_thread_that_started_it
 
 
 def test_a_missing_binary_is_said_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vault.embedded_store.shutil.which", lambda *_args, **_more: None)
+    monkeypatch.setattr("vault.host.embedded_store.shutil.which", lambda *_args, **_more: None)
     with pytest.raises(EmbeddedStoreError, match="binary is missing"):
         EmbeddedStore(tmp_path / "store", ACCESS_KEY, SECRET_KEY).start()
     assert not (tmp_path / "store").exists()

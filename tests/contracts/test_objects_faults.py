@@ -12,7 +12,7 @@ import pytest
 
 from tests.services.fault_proxy import Fault, FaultProxy
 from tests.services.object_stores import ObjectStore, settings
-from vault.embedded_store import EmbeddedStore
+from vault.host.embedded_store import EmbeddedStore
 from vault.objects import (
     PART_BYTES_MIN,
     Bucket,

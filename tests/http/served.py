@@ -26,12 +26,12 @@ from api.http.limits import Limits
 from api.http.logs import make_log
 from tests.people import founded_by
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY
-from vault import fences
 from vault.access import Role, create_token
 from vault.catalogue.schema import reads
-from vault.clock import Clock
+from vault.clocks.clock import Clock
 from vault.context import Vault
-from vault.home import Founding, found_vault, open_vault
+from vault.host import fences
+from vault.host.home import Founding, found_vault, open_vault
 from vault.objects import Bucket, BucketSettings
 
 MIB = 1024 * 1024

@@ -15,11 +15,11 @@ from tests.http.served import MIB, Site, assert_problem, document, eventually, p
 from tests.people import frozen
 from vault.catalogue.schema import nodes
 from vault.certificates import issue_certificate
-from vault.clock import SimulatedClock
-from vault.destruction import carry_out
+from vault.clocks.clock import SimulatedClock
+from vault.destruction.carrying_out import carry_out
+from vault.destruction.reclaim import reclaim
 from vault.errors import SealedOffError
-from vault.reclaim import reclaim
-from vault.retention import Cause
+from vault.law.retention import Cause
 
 START = datetime(2026, 1, 5, 15, tzinfo=UTC)
 TWO_YEARS = timedelta(days=731)

@@ -3,8 +3,8 @@
 from tests.http.served import Site, assert_problem
 from tests.people import COUNSEL, HEAD, OFFICER, TERMS, signed
 from vault.access import Role, create_token
-from vault.destruction import carry_out
-from vault.frozen_lists import freeze_ordered
+from vault.destruction.carrying_out import carry_out
+from vault.destruction.frozen_lists import freeze_ordered
 from vault.orders.drafting import draft_destroy
 
 

@@ -13,8 +13,8 @@ from typing import Self
 import pytest
 
 from tests.http.served import LIMIT, MIB, PDF_END, PDF_HEAD, Site
-from vault.embedded_store import EmbeddedStore
-from vault.uploads import Upload
+from vault.host.embedded_store import EmbeddedStore
+from vault.records.uploads import Upload
 
 MARK = secrets.token_bytes(16)
 """The first half of every canary, so that one search finds them all."""

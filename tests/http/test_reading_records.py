@@ -3,7 +3,7 @@
 import pytest
 
 from tests.http.served import MIB, Counts, Site, assert_problem, document, eventually, pdf
-from vault.retrieval import Purpose
+from vault.records.retrieval import Purpose
 
 SIZES = [500, 70_000, 300_000, 2 * MIB]
 

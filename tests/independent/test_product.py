@@ -31,10 +31,14 @@ from tests.people import founded_by
 from tests.people import frozen as frozen_with_authority
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY
 from tests.vault.holding import place_hold, release_hold
-from vault import access, destruction, fences, filing, holds, reclaim, uploads
-from vault.clock import SimulatedClock
-from vault.home import Founding, found_vault, open_vault
-from vault.retention import Cause
+from vault import access, holds
+from vault.clocks.clock import SimulatedClock
+from vault.destruction import carrying_out as destruction
+from vault.destruction import reclaim
+from vault.host import fences
+from vault.host.home import Founding, found_vault, open_vault
+from vault.law.retention import Cause
+from vault.records import filing, uploads
 
 SPECIMENS = Path(__file__).parent.parent / "specimens"
 BUCKET = "independent-reader"

@@ -16,14 +16,14 @@ from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import World, make_world
 from vault.access import Role, authenticate, create_token
 from vault.catalogue import Catalogue
-from vault.destruction import recover_destructions
+from vault.destruction.carrying_out import recover_destructions
+from vault.destruction.reclaim import reclaim
 from vault.errors import DestructionRefusedError
-from vault.fences import Node
 from vault.holds import copy_held_keys
+from vault.host.fences import Node
+from vault.host.processes import Process
 from vault.ids import new_id
-from vault.processes import Process
-from vault.reclaim import reclaim
-from vault.servings import begin_serving, settle_filings
+from vault.recovery.servings import begin_serving, settle_filings
 from vault.status import destructions, status_of
 
 ROLES: Final = Path(__file__).parents[2] / "infra" / "postgresql" / "roles.sql"

@@ -122,7 +122,7 @@ def test_a_release_without_a_new_master_would_be_no_release(tmp_path: Path) -> N
 def test_a_second_staging_under_one_master_must_not_condemn_what_the_first_spared(tmp_path: Path) -> None:
     """The first staging is in the bucket, under a master that lives on: its survivors are reachable through it.
 
-    `vault.destruction` stages again under the same master when the world changed. docs/spec/destruction.md
+    `vault.destruction.carrying_out` stages again under the same master when the world changed. docs/spec/destruction.md
     therefore demands that the condemned only ever become fewer.
     """
     trees = Trees(tmp_path)

@@ -12,18 +12,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.world import World, open_world_vault
-from vault import ledger
 from vault.context import note
 from vault.errors import DamagedError, LedgerBrokenError
-from vault.ledger import Mark, bucket_objects, parse_object, publish, read_objects
-from vault.log import SIGNING_FILE, SigningKey, VerifierKey
+from vault.log import SIGNING_FILE, SigningKey, VerifierKey, ledger
+from vault.log.ledger import Mark, bucket_objects, parse_object, publish, read_objects
 from vault.log.merkle import Frontier, leaf_hash
 from vault.log.notes import COSIGNATURE, cosigned_message, signature_line
 from vault.log.showing import checkpoint_at, latest_checkpoint
 from vault.log.stored import size_of
 from vault.log.verifying import export_ledger, log_keys, verify_folder, verify_ledger, verify_vault
 from vault.log.witnesses import keep_cosigned, latest_cosigned, name_witness, witnesses
-from vault.rebuild import rebuild
+from vault.recovery.rebuild import rebuild
 
 Objects = list[tuple[str, bytes]]
 WITNESS = Ed25519PrivateKey.from_private_bytes(b"w" * 32)

@@ -8,7 +8,7 @@ from tests.log.test_verifying import WITNESS_KEY, append, cosign
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.world import World
 from vault.errors import LedgerBrokenError, OldCatalogueError
-from vault.ledger import bucket_objects
+from vault.log.ledger import bucket_objects
 from vault.log.showing import checkpoint_at, latest_checkpoint
 from vault.log.verifying import verify_vault
 from vault.log.watching import watch_ledger

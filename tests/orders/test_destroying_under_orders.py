@@ -24,16 +24,16 @@ from tests.vault.holding import place_hold
 from tests.vault.world import Record, World
 from vault.catalogue.schema import policies
 from vault.context import current_policy
-from vault.destruction import carry_out, recover_destructions
+from vault.destruction.carrying_out import carry_out, recover_destructions
+from vault.destruction.frozen_lists import forecast_ordered, freeze_ordered, freeze_sweep
 from vault.errors import NotApprovedError, OrderRefusedError, RuleBrokenError
-from vault.frozen_lists import forecast_ordered, freeze_ordered, freeze_sweep
 from vault.ids import new_id
+from vault.law.people import Role
+from vault.law.policy import Policy
+from vault.law.retention import Cause
 from vault.orders import Accepted, Action, accept_order, adopt_policy, load_order
 from vault.orders.accepting import withdraw_order
 from vault.orders.drafting import draft_adoption, draft_destroy, draft_scrub
-from vault.people import Role
-from vault.policy import Policy
-from vault.retention import Cause
 
 
 def ordered_scrub(world: World, days: int = 10) -> Accepted:

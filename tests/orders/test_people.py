@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.people import COUNSEL, HEAD, OFFICER, founding_policy, key_of, people, signed, signers, staffed
 from vault.errors import OrderRefusedError, PolicyError
+from vault.law.people import Person, Role
+from vault.law.policy import Policy
 from vault.orders import approve
 from vault.orders.signatures import ORDERS
-from vault.people import Person, Role
-from vault.policy import Policy
 
 NOW = datetime(2026, 1, 5, 15, tzinfo=UTC)
 POLICY = staffed(Policy(1, "America/New_York"))

@@ -2,9 +2,9 @@
 
 import pytest
 
+from vault.law.people import Person, Role
 from vault.orders import QUORUMS, STANDING, Action, missing_places
 from vault.orders.actions import Place
-from vault.people import Person, Role
 
 HEAD, COUNSEL, AUTHORITY = Role.AGENCY_HEAD, Role.COUNSEL, Role.RECORDS_AUTHORITY
 OFFICER, AUDITOR = Role.RECORDS_OFFICER, Role.AUDITOR

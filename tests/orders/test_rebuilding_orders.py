@@ -11,9 +11,9 @@ from tests.people import HEAD
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.world import World
-from vault.destruction import carry_out
+from vault.destruction.carrying_out import carry_out
+from vault.destruction.frozen_lists import freeze_ordered, freeze_sweep
 from vault.errors import OrderRefusedError
-from vault.frozen_lists import freeze_ordered, freeze_sweep
 from vault.orders import load_order
 
 __all__ = ["close_catalogues"]

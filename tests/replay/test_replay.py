@@ -19,15 +19,15 @@ from keystore.custodians import FileCustodian
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import Sealed, World, open_world_vault
-from vault import mirror
 from vault.access import Role, authenticate, create_token
 from vault.catalogue.schema import cohorts, records
 from vault.certificates import verify_certificate
-from vault.clock import SimulatedClock
+from vault.clocks.clock import SimulatedClock
 from vault.context import Vault
-from vault.founding import Founding, found_catalogue
+from vault.host.founding import Founding, found_catalogue
 from vault.ids import new_id
-from vault.keyring import grow
+from vault.keys import mirror
+from vault.keys.keyring import grow
 from vault.orders.signatures import POLICIES
 
 COUNT = 10_000

@@ -19,10 +19,10 @@ from vault.certificates import Certificate, extract_ledger, list_certificates, r
 from vault.certificates.verify_certificate import InvalidError, verify
 from vault.context import Vault
 from vault.ids import RecordId
-from vault.list_proofs import ListTrees
 from vault.log.stored import entries, size_of
-from vault.receipt_answers import Receipts, receipt_facts
-from vault.receipts import code_of
+from vault.receipts.answers import Receipts, receipt_facts
+from vault.receipts.codes import code_of
+from vault.receipts.list_proofs import ListTrees
 
 if TYPE_CHECKING:
     from tests.seizure.judges import Seizure

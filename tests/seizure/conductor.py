@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.seizure.insider import CLOCKS, LOGS, NOTES, STEPS, TEMPORARY, read_notes
 from tests.seizure.instruments import Notes
-from vault.clock import SystemClock
+from vault.clocks.clock import SystemClock
 
 Heard = Callable[[str, int], None]
 """Told the step and the process that is about to take it, which waits meanwhile."""

@@ -24,9 +24,9 @@ from tests.seizure.byte_scan import digests
 from tests.seizure.game import game
 from tests.vault.databases import Databases
 from tests.vault.world import Record, World, png
-from vault import uploads
 from vault.context import note
-from vault.retention import Cause
+from vault.law.retention import Cause
+from vault.records import uploads
 
 _WORD = re.compile(rb"[A-Za-z0-9+/_=-]{8,}")
 """A part of a text that could be a tag."""

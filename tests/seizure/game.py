@@ -15,8 +15,8 @@ from tests.seizure.recorder import Recorder, recorder_of
 from tests.seizure.stages import CopiedStorage, folder_storage, set_stage
 from tests.seizure.workload import Workload
 from tests.vault.databases import Databases
-from vault import uploads
 from vault.objects import parts
+from vault.records import uploads
 
 SEED = 20_261_123
 PART_BYTES = 64 * 2**10

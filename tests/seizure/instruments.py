@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from keystore import Key, KeyPage, MasterState, PageName, Sealer, slots_of
 from keystore.custodians import Assurance, Custodian
 from tests.seizure.key_graph import Buffer, KeyGraph, PageAt, key_id
-from vault import destruction
+from vault.destruction import carrying_out as destruction
 
 _WRITING = 0x3 | 0x40 | 0x200
 """O_WRONLY, O_RDWR, O_CREAT, O_TRUNC."""

@@ -28,11 +28,11 @@ from tests.seizure.insider import FOLDER, LOGS, TEMPORARY
 from tests.vault.databases import Files
 from tests.vault.world import PURPOSE, START, Record, World
 from vault.access import Role, authenticate, create_token
-from vault.clock import SimulatedClock
+from vault.clocks.clock import SimulatedClock
 from vault.errors import DestroyedError, NotFoundError
-from vault.home import CATALOGUE, Home, open_vault
+from vault.host.home import CATALOGUE, Home, open_vault
 from vault.ids import DocumentId, RecordId
-from vault.uploads import Filed
+from vault.records.uploads import Filed
 
 WORKERS = 2
 COME_AGAIN, GONE, UNKNOWN = 503, 410, 404

@@ -20,14 +20,14 @@ from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import START, World
 from vault.access import Role, authenticate, create_token
 from vault.catalogue import Catalogue
-from vault.clock import SimulatedClock
+from vault.clocks.clock import SimulatedClock
+from vault.clocks.trusted_time import simulated_sources
 from vault.context import Vault
-from vault.custody import Custody
 from vault.holds.sealed import draw_key
-from vault.home import Founding, found_catalogue
+from vault.host.home import Founding, found_catalogue
+from vault.keys.custody import Custody
+from vault.law.policy import Policy
 from vault.log import SigningKey
-from vault.policy import Policy
-from vault.trusted_time import simulated_sources
 
 UNWRAP_ALL = """
 import json, sys

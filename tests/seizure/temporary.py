@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vault.policy import Policy
+from vault.law.policy import Policy
 
 if TYPE_CHECKING:
     # Every process of a served vault imports this module, and need not import pytest for it.

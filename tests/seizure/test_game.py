@@ -13,8 +13,8 @@ from tests.services.openbao import OpenBao
 from tests.services.softhsm import SoftToken
 from tests.vault.databases import Databases, on_postgresql, on_sqlite
 from tests.vault.faults import Died
-from vault.destruction import recover_destructions
-from vault.retention import Cause
+from vault.destruction.carrying_out import recover_destructions
+from vault.law.retention import Cause
 
 SHORT = 8
 

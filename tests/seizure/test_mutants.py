@@ -19,16 +19,19 @@ from tests.seizure.game import Game, game
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.faults import Died
 from tests.vault.holding import place_hold
-from vault import condemning, destruction, ledger, sheets, staging, uploads
 from vault.catalogue import Transaction
 from vault.catalogue.schema import documents, journal, ledger_nodes, vaults
 from vault.certificates import facts
+from vault.destruction import carrying_out as destruction
+from vault.destruction import condemning, staging
 from vault.holds import placing
-from vault.key_uses import KeyUses
+from vault.keys.key_uses import KeyUses
+from vault.law.retention import Cause
+from vault.log import ledger
 from vault.log.stored import append, entries, size_of
 from vault.log.verifying import verify_vault
 from vault.objects import Bucket
-from vault.retention import Cause
+from vault.records import sheets, uploads
 
 Mutant = Callable[[pytest.MonkeyPatch, Game], None]
 MUTANTS: dict[str, tuple[str, Mutant]] = {}

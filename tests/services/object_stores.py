@@ -12,7 +12,7 @@ from moto import mock_aws
 from pydantic import SecretStr
 
 from tests.services.fault_proxy import FaultProxy
-from vault.embedded_store import EmbeddedStore
+from vault.host.embedded_store import EmbeddedStore
 from vault.objects import Bucket, BucketSettings
 
 ACCESS_KEY = "vault-under-test"
@@ -53,7 +53,7 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     store = EmbeddedStore(tmp_path_factory.mktemp("seaweedfs") / "store", ACCESS_KEY, SECRET_KEY)
     with pytest.MonkeyPatch.context() as patch:
         # Each bucket has volumes of its own, and there are no more than would fit on the disk when all were full.
-        patch.setattr("vault.embedded_store.VOLUME_MEBIBYTES", 16)
+        patch.setattr("vault.host.embedded_store.VOLUME_MEBIBYTES", 16)
         endpoint = store.start()
     try:
         yield endpoint

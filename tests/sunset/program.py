@@ -8,9 +8,9 @@ from tests.people import APPROVERS, founding_policy, signed
 from tests.vault.world import PURPOSE, World
 from vault.errors import SealedOffError
 from vault.ids import OrderId, new_id
+from vault.law.policy import Policy, Sunset
 from vault.orders import Accepted, Action, Order, accept_order, adopt_policy
-from vault.policy import Policy, Sunset
-from vault.retrieval import read_record
+from vault.records.retrieval import read_record
 
 # Worlds begin on January 5 2026.
 SUNSET = Sunset(date(2026, 1, 2), date(2026, 2, 20), date(2026, 3, 8), "DESTROY", {"program": True})

@@ -24,23 +24,24 @@ from tests.vault.holding import AUTHORITY, place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.test_servings import serve
 from tests.vault.world import World, open_world_vault
-from vault import filing, holds
+from vault import holds
 from vault.alarms import alarms_of, spoken_alarms
 from vault.catalogue import Catalogue, keys
 from vault.catalogue.schema import access_tokens
 from vault.certificates import issue_certificate
-from vault.clock import SimulatedClock
-from vault.custody import Custody
-from vault.destruction import recover_destructions, require_newest_keys
+from vault.clocks.clock import SimulatedClock
+from vault.destruction.carrying_out import recover_destructions, require_newest_keys
 from vault.errors import BusyError, DamagedError, DestructionRefusedError
-from vault.founding import Founding, found_catalogue
 from vault.holds import Kind, Scope, Terms, copying, placing
-from vault.moving import masters_in_use, move_masters, renew_masters
+from vault.host.founding import Founding, found_catalogue
+from vault.keys.custody import Custody
+from vault.keys.moving import masters_in_use, move_masters, renew_masters
+from vault.law.policy import Policy
+from vault.law.retention import Cause
 from vault.orders import Action
-from vault.policy import Policy
-from vault.rebuild import rebuild
-from vault.retention import Cause
-from vault.servings import settle_filings
+from vault.records import filing
+from vault.recovery.rebuild import rebuild
+from vault.recovery.servings import settle_filings
 from vault.sunset import latching
 from vault.sunset.latching import tick
 

@@ -14,8 +14,10 @@ from vault import holds
 from vault.access import ForbiddenError
 from vault.alarms import alarms_of
 from vault.certificates import issue_certificate, verify_certificate
-from vault.deciding import decide_record
-from vault.destruction import carry_out, recover_destructions
+from vault.clocks.timekeeping import load_marks
+from vault.clocks.trusted_time import TimeSources
+from vault.destruction.carrying_out import carry_out, recover_destructions
+from vault.destruction.frozen_lists import freeze_sunset
 from vault.errors import (
     DestructionRefusedError,
     OrderRefusedError,
@@ -24,18 +26,16 @@ from vault.errors import (
     RuleBrokenError,
     TimeSuspectError,
 )
-from vault.frozen_lists import freeze_sunset
 from vault.holds import Kind, Scope, Terms
+from vault.law.policy import Sunset
+from vault.law.retention import Cause
 from vault.orders import Action
 from vault.orders.accepting import withdraw_order
-from vault.policy import Sunset
-from vault.rebuild import rebuild
-from vault.receipt_answers import Kept, Receipts
-from vault.receipts import code_of
-from vault.retention import Cause
+from vault.receipts.answers import Kept, Receipts
+from vault.receipts.codes import code_of
+from vault.records.deciding import decide_record
+from vault.recovery.rebuild import rebuild
 from vault.sunset.latching import tick
-from vault.timekeeping import load_marks
-from vault.trusted_time import TimeSources
 
 
 def test_nobody_decides_and_everything_goes_that_is_not_held(quick_world: World) -> None:

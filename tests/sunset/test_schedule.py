@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from vault.errors import OrderRefusedError
-from vault.policy import Sunset
+from vault.law.policy import Sunset
 from vault.sunset.schedule import (
     end_of,
     latest_cut_off,

@@ -12,9 +12,9 @@ from keystore.custodians import Assurance, Custodian, MasterState
 from tests.vault.memory_s3 import MemoryBucket, refused
 from tests.vault.world import World
 from vault.catalogue import Catalogue, Transaction
-from vault.custody import Custody
 from vault.errors import CatalogueFullError
-from vault.key_uses import KeyUses
+from vault.keys.custody import Custody
+from vault.keys.key_uses import KeyUses
 
 
 class Died(BaseException):

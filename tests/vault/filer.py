@@ -6,9 +6,9 @@ from pathlib import Path
 from tests.vault.world import png, upload
 from vault.access import authenticate
 from vault.errors import BusyError
-from vault.filing import complete_record, open_record
-from vault.home import open_vault
+from vault.host.home import open_vault
 from vault.ids import new_id
+from vault.records.filing import complete_record, open_record
 
 
 def main(home: Path, token: str, count: int) -> None:

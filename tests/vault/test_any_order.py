@@ -22,13 +22,13 @@ from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.test_rebuilding import OPENED, rebuilt
 from tests.vault.world import Record, Sealed, World, make_world
-from vault.destruction import carry_out, recover_destructions, require_newest
+from vault.destruction.carrying_out import carry_out, recover_destructions, require_newest
+from vault.destruction.frozen_lists import freeze_move
+from vault.destruction.reclaim import reclaim
 from vault.errors import DestroyedError, OldCatalogueError
-from vault.filing import complete_record
-from vault.frozen_lists import freeze_move
 from vault.holds import NothingToHoldError, copy_held_keys
-from vault.reclaim import reclaim
-from vault.retention import Cause
+from vault.law.retention import Cause
+from vault.records.filing import complete_record
 
 ZONE = ZoneInfo("America/New_York")
 PICK = st.integers(0, 200)

@@ -20,11 +20,11 @@ from vault.catalogue.engine import newest_revision
 from vault.catalogue.migrations.rules import RULES, Forbid
 from vault.catalogue.schema import metadata
 from vault.certificates import issue_certificate
-from vault.destruction import recover_destructions
+from vault.destruction.carrying_out import recover_destructions
 from vault.errors import BusyError, CatalogueError, CatalogueFullError, HomeError, RuleBrokenError
-from vault.filing import open_record
 from vault.holds import Kind, Scope, Terms
-from vault.retention import Cause
+from vault.law.retention import Cause
+from vault.records.filing import open_record
 
 AUDIT = Terms(Kind.AUDIT, "City Comptroller", "17-aud-3")
 

@@ -14,11 +14,11 @@ from tests.vault.faults import Died, Fuse, arm, disarm
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import Record, Sealed, World, png
-from vault.destruction import recover_destructions
+from vault.destruction.carrying_out import recover_destructions
 from vault.errors import DestructionRefusedError, KeystoreError, VaultError
-from vault.filing import open_record
 from vault.holds import copy_held_keys
 from vault.objects import ObjectStoreError
+from vault.records.filing import open_record
 
 POINTS_LIMIT = 150
 ANSWERS = (VaultError, KeystoreError, ObjectStoreError)

@@ -15,10 +15,10 @@ from tests.vault.faults import Died, Fuse, arm, disarm
 from tests.vault.test_crashes import ANSWERS, POINTS_LIMIT, Town, each_boundary, recover
 from tests.vault.world import World, open_world_vault
 from vault.catalogue.schema import access_tokens
-from vault.custody import Custody
-from vault.destruction import carry_out
-from vault.frozen_lists import freeze_move
-from vault.rebuild import rebuild
+from vault.destruction.carrying_out import carry_out
+from vault.destruction.frozen_lists import freeze_move
+from vault.keys.custody import Custody
+from vault.recovery.rebuild import rebuild
 
 pytestmark = on_sqlite
 

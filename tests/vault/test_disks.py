@@ -21,8 +21,8 @@ from tests.vault.holding import place_hold, release_hold
 from tests.vault.test_crashes import ANSWERS, Town, recover, twin
 from tests.vault.test_crashes_of_moves import into
 from tests.vault.world import World
-from vault.destruction import carry_out
-from vault.frozen_lists import freeze_move
+from vault.destruction.carrying_out import carry_out
+from vault.destruction.frozen_lists import freeze_move
 
 pytestmark = on_sqlite
 DISK_BYTES = 48 * 1024**2

@@ -15,7 +15,7 @@ from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.test_rebuilding import rebuilt
 from tests.vault.world import World, make_world
 from vault.catalogue import Catalogue
-from vault.destruction import recover_destructions, require_newest
+from vault.destruction.carrying_out import recover_destructions, require_newest
 from vault.errors import CatalogueError, OldCatalogueError
 from vault.holds import list_holds
 

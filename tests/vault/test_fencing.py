@@ -12,14 +12,14 @@ import pytest
 
 from keystore import Key, KeyGoneError, Tree
 from tests.vault.world import PURPOSE, World, png
-from vault import fences
 from vault.catalogue import Catalogue
-from vault.clock import steady_seconds
+from vault.clocks.clock import steady_seconds
 from vault.errors import BusyError, CatalogueError, DestroyedError
-from vault.fences import LEASE, Fenced, Node, wait_for_nodes
+from vault.host import fences
+from vault.host.fences import LEASE, Fenced, Node, wait_for_nodes
 from vault.ids import RecordId
-from vault.key_uses import KeyUses, LeaseOverError, UseCutError
-from vault.retrieval import read_document
+from vault.keys.key_uses import KeyUses, LeaseOverError, UseCutError
+from vault.records.retrieval import read_document
 from vault.status import destruction_record
 
 

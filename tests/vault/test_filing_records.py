@@ -7,13 +7,13 @@ import pytest
 
 from keystore import COHORT_SLOTS
 from tests.vault.world import World
-from vault import keyring
 from vault.access import Caller, ForbiddenError, Role, authenticate, create_token
 from vault.errors import DestroyedError, IdempotencyConflictError, NotFoundError, RecordIncompleteError
-from vault.filing import Opened, complete_record, open_record, own_record
 from vault.ids import is_id, new_id
-from vault.keyring import record_key
-from vault.manifests import manifest_name
+from vault.keys import keyring
+from vault.keys.keyring import record_key
+from vault.records.filing import Opened, complete_record, open_record, own_record
+from vault.records.manifests import manifest_name
 
 
 def ask(world: World, key: str = "k", body: bytes = b"{}", caller: Caller | None = None) -> Opened:

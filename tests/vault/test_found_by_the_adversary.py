@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tests.vault.databases import on_sqlite
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import World
-from vault.destruction import recover_destructions
+from vault.destruction.carrying_out import recover_destructions
 from vault.errors import DamagedError, DestructionRefusedError
 from vault.holds import list_holds
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, settings
-from vault import home, keyring, mirror
 from vault.catalogue import Catalogue, keys
-from vault.clock import SimulatedClock, SystemClock
+from vault.clocks.clock import SimulatedClock, SystemClock
 from vault.errors import CustodianError, HomeError, PolicyError
-from vault.home import Founding, Home, found_vault, open_vault
+from vault.host import home
+from vault.host.home import Founding, Home, found_vault, open_vault
+from vault.keys import keyring, mirror
 from vault.objects import Bucket, ObjectStoreError
 
 

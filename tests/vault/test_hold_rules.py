@@ -22,19 +22,19 @@ from vault.access import ForbiddenError, Role, authenticate, create_token
 from vault.catalogue.holding import held_slots
 from vault.catalogue.law import orders
 from vault.catalogue.schema import access_tokens
-from vault.clock import civil_date
-from vault.destruction import carry_out, recover_destructions
+from vault.clocks.clock import civil_date
+from vault.destruction.carrying_out import carry_out, recover_destructions
+from vault.destruction.frozen_lists import forecast
 from vault.errors import HoldRefusedError, NotFoundError, OrderRefusedError, RuleBrokenError
-from vault.filing import open_record
-from vault.frozen_lists import forecast
 from vault.holds import Kind, Scope, Terms, copy_held_keys, finish_endings
 from vault.holds.review import HoldState, attention, list_holds, show_hold, state_of
 from vault.holds.sealed import draw_key, seal, unseal
 from vault.holds.terms import tail_of
 from vault.ids import new_id
-from vault.rebuild import rebuild
-from vault.retention import Cause
-from vault.retrieval import read_record
+from vault.law.retention import Cause
+from vault.records.filing import open_record
+from vault.records.retrieval import read_record
+from vault.recovery.rebuild import rebuild
 from vault.status import status_of
 
 COURT = Terms(Kind.COURT_ORDER, "Supreme Court", "80308/16")

@@ -8,10 +8,10 @@ from keystore import Custodian
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket, refused
 from tests.vault.world import Record, World
-from vault.custody import Custody
 from vault.errors import CustodianError, DestructionRefusedError, NotFoundError, RuleBrokenError, VaultError
 from vault.holds import NothingToHoldError, copy_held_keys, list_holds
 from vault.ids import new_id
+from vault.keys.custody import Custody
 from vault.objects import ObjectStoreUnavailable
 
 

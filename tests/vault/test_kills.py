@@ -15,11 +15,11 @@ from tests.vault.scene import Judge, Scene, assert_masters_in_use_only, custodia
 from tests.vault.test_crashes import judge_destruction, judge_filing, judge_hold, judge_release, recover, twin
 from tests.vault.victim import Ended
 from tests.vault.world import Record, World, png
-from vault.condemning import STEPS
+from vault.destruction.condemning import STEPS
+from vault.destruction.reclaim import reclaim
 from vault.ids import RecordId
-from vault.moving import masters_in_use, move_masters
+from vault.keys.moving import masters_in_use, move_masters
 from vault.orders.drafting import draft_scrub
-from vault.reclaim import reclaim
 
 
 def recovered(judge: Callable[[World, str], None]) -> Judge:

@@ -11,12 +11,12 @@ from tests.vault.holding import AUTHORITY, adopt, place_hold, release_order
 from tests.vault.test_hold_rules import rebuilt
 from tests.vault.world import World
 from vault import holds
-from vault.destruction import carry_out, recover_destructions
+from vault.destruction.carrying_out import carry_out, recover_destructions
 from vault.errors import HoldRefusedError, NotFoundError, OrderRefusedError
 from vault.holds import Kind, NothingToHoldError, Scope, Terms, acknowledge_late, attention, late_holds, list_holds
 from vault.holds.sealed import draw_key
+from vault.law.retention import Cause
 from vault.orders import Order
-from vault.retention import Cause
 
 SEALED = Terms(Kind.COURT_ORDER, AUTHORITY, "80308-16-canary", reason="grand jury canary", sealed=True)
 

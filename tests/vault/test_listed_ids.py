@@ -11,16 +11,16 @@ from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.world import PURPOSE, World
-from vault.destruction import carry_out, recover_destructions
+from vault.destruction.carrying_out import carry_out, recover_destructions
+from vault.destruction.listed_ids import PREFIX, fetch_list, list_name, pack_places, store_list, unpack_places
+from vault.destruction.reclaim import reclaim, sweep_litter
 from vault.errors import DamagedError, DestroyedError, DestructionRefusedError, NotFoundError
-from vault.filing import complete_record
 from vault.ids import DestructionId, new_id
-from vault.listed_ids import PREFIX, fetch_list, list_name, pack_places, store_list, unpack_places
+from vault.law.retention import Cause
 from vault.log.merkle import tree_hash
-from vault.manifests import manifest_name
-from vault.reclaim import reclaim, sweep_litter
-from vault.retention import Cause
-from vault.retrieval import read_record
+from vault.records.filing import complete_record
+from vault.records.manifests import manifest_name
+from vault.records.retrieval import read_record
 from vault.status import status_of
 
 __all__ = ["close_catalogues"]

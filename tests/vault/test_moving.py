@@ -10,11 +10,11 @@ from keystore.custodians import FileCustodian
 from tests.vault.holding import place_hold
 from tests.vault.world import Sealed, World
 from vault.catalogue.schema import roots
-from vault.custody import Custody
-from vault.destruction import recover_destructions
+from vault.destruction.carrying_out import recover_destructions
+from vault.destruction.frozen_lists import freeze_move
 from vault.errors import DestructionRefusedError
-from vault.frozen_lists import freeze_move
-from vault.moving import RENEW_BEFORE, masters_in_use, move_masters, renew_masters
+from vault.keys.custody import Custody
+from vault.keys.moving import RENEW_BEFORE, masters_in_use, move_masters, renew_masters
 
 
 class Ending(FileCustodian):

@@ -22,16 +22,16 @@ from tests.vault.holding import adopt, place_hold, release_hold
 from tests.vault.test_rebuilding import rebuilt
 from tests.vault.world import Record, World
 from vault import holds
-from vault.deciding import decide_record
-from vault.destruction import carry_out, recover_destructions
+from vault.destruction.carrying_out import carry_out, recover_destructions
+from vault.destruction.frozen_lists import freeze_move, freeze_ordered
+from vault.destruction.reclaim import reclaim, sweep_litter
 from vault.errors import OrderRefusedError, VaultError
-from vault.frozen_lists import freeze_move, freeze_ordered
 from vault.holds import Kind, Scope, Terms, finish_endings
-from vault.moving import renew_masters
+from vault.keys.moving import renew_masters
+from vault.law.policy import Sunset
+from vault.law.retention import Cause
 from vault.orders.drafting import draft_destroy
-from vault.policy import Sunset
-from vault.reclaim import reclaim, sweep_litter
-from vault.retention import Cause
+from vault.records.deciding import decide_record
 from vault.sunset.latching import tick
 
 ENDING: Final = {
@@ -60,7 +60,14 @@ def test_every_command_is_known_to_end_something_or_not() -> None:
 def test_no_route_destroys() -> None:
     """What is asked for over HTTP is filed, read, held or handed in; nothing there can reach `carry_out`."""
     routes = "".join(path.read_text("utf-8") for path in sorted(Path(__file__).parents[2].glob("api/http/*.py")))
-    for door in ("carry_out", "vault.destruction", "vault.reclaim", "freeze_", "finish_endings", "adopt_policy"):
+    for door in (
+        "carry_out",
+        "vault.destruction.carrying_out",
+        "vault.destruction.reclaim",
+        "freeze_",
+        "finish_endings",
+        "adopt_policy",
+    ):
         assert door not in routes
 
 

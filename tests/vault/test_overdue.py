@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.vault.world import World
-from vault.clock import civil_date
-from vault.overdue import Overdue, count_overdue, last_day, limit_day, overdue_of
-from vault.policy import GoneBy, due_on
+from vault.clocks.clock import civil_date
+from vault.law.overdue import Overdue, count_overdue, last_day, limit_day, overdue_of
+from vault.law.policy import GoneBy, due_on
 
 
 @pytest.mark.parametrize(

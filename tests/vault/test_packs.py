@@ -11,14 +11,14 @@ from keystore import Key, KeystoreError, OpenTree, SealBrokenError, SealedPage, 
 from tests.vault.holding import place_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import World
-from vault import mirror
 from vault.catalogue import Transaction, keys
+from vault.destruction.reclaim import reclaim
 from vault.errors import BusyError
-from vault.mirror import pack, pack_name, read_back, unpack, write
+from vault.keys import mirror
+from vault.keys.mirror import pack, pack_name, read_back, unpack, write
 from vault.objects import ObjectStoreMisbehaved
 from vault.objects import bucket as buckets
-from vault.reclaim import reclaim
-from vault.sheets import Sheet
+from vault.records.sheets import Sheet
 
 VAULT = bytes(range(16))
 

@@ -21,7 +21,7 @@ from tests.vault.world import Record, World, make_world, png
 from vault.access import Role, create_token
 from vault.catalogue import Catalogue
 from vault.context import Vault
-from vault.destruction import recover_destructions
+from vault.destruction.carrying_out import recover_destructions
 from vault.errors import (
     BusyError,
     CatalogueError,
@@ -32,10 +32,10 @@ from vault.errors import (
     RuleBrokenError,
     VaultError,
 )
-from vault.filing import complete_record, open_record
 from vault.holds import NothingToHoldError, copy_held_keys
-from vault.home import Founding, found_vault, open_vault
-from vault.key_uses import KeyUses
+from vault.host.home import Founding, found_vault, open_vault
+from vault.keys.key_uses import KeyUses
+from vault.records.filing import complete_record, open_record
 
 REPOSITORY = Path(__file__).parents[2]
 STATEMENTS_LIMIT = 200

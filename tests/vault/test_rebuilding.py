@@ -16,18 +16,18 @@ from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import PURPOSE, Record, Sealed, World, open_world_vault
 from vault.catalogue import Catalogue
 from vault.catalogue.schema import access_tokens
-from vault.destruction import recover_destructions, require_newest
+from vault.destruction.carrying_out import recover_destructions, require_newest
+from vault.destruction.listed_ids import list_name
+from vault.destruction.reclaim import reclaim
 from vault.errors import DamagedError, DestroyedError, NotFoundError, OldCatalogueError
-from vault.filing import open_record
 from vault.holds import list_holds
 from vault.ids import new_id
-from vault.ledger import PREFIX, publish
-from vault.listed_ids import list_name
-from vault.manifests import manifest_name
-from vault.mirror import PREFIX as PACKS
-from vault.rebuild import Rebuilt, rebuild
-from vault.reclaim import reclaim
-from vault.retrieval import read_record
+from vault.keys.mirror import PREFIX as PACKS
+from vault.log.ledger import PREFIX, publish
+from vault.records.filing import open_record
+from vault.records.manifests import manifest_name
+from vault.records.retrieval import read_record
+from vault.recovery.rebuild import Rebuilt, rebuild
 
 OPENED: list[Catalogue] = []
 

@@ -9,15 +9,15 @@ from tests.vault.holding import place_hold
 from tests.vault.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.world import Record, World
 from vault.certificates import issue_certificate
+from vault.destruction.reclaim import reclaim
 from vault.errors import LedgerBrokenError, NotFoundError
 from vault.ids import RecordId, new_id
-from vault.list_proofs import ListTree, ListTrees
+from vault.law.retention import Cause
 from vault.log.merkle import check_inclusion, leaf_hash, tree_hash
 from vault.log.notes import check_note
-from vault.receipt_answers import Receipts, receipt_facts
-from vault.receipts import code_of, record_of
-from vault.reclaim import reclaim
-from vault.retention import Cause
+from vault.receipts.answers import Receipts, receipt_facts
+from vault.receipts.codes import code_of, record_of
+from vault.receipts.list_proofs import ListTree, ListTrees
 
 __all__ = ["close_catalogues"]
 

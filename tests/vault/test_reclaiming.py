@@ -14,12 +14,12 @@ from tests.vault.faults import Died, Fuse, arm, disarm
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket, MemoryS3
 from tests.vault.world import World, make_world, png
-from vault import mirror
+from vault.destruction.reclaim import reclaim, sweep_litter
 from vault.errors import CatalogueFullError, DestructionRefusedError
 from vault.ids import RecordId, new_id
-from vault.manifests import manifest_name
+from vault.keys import mirror
 from vault.objects import Bucket, ObjectStoreDenied, ObjectStoreError
-from vault.reclaim import reclaim, sweep_litter
+from vault.records.manifests import manifest_name
 from vault.status import destruction_record, find_destruction, locked_facts, status_of
 
 pytestmark = on_sqlite

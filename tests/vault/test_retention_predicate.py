@@ -7,8 +7,8 @@ import pytest
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import Record, World
 from vault.catalogue import Transaction
-from vault.frozen_lists import forecast
-from vault.retention import CONDEMNABLE, Cause, Predicate, Verdict, count_verdicts, judge, not_eligible
+from vault.destruction.frozen_lists import forecast
+from vault.law.retention import CONDEMNABLE, Cause, Predicate, Verdict, count_verdicts, judge, not_eligible
 
 
 class Cast:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import PNG_END, PNG_HEAD, World, upload
+from vault.destruction.reclaim import reclaim
 from vault.objects import Bucket
-from vault.reclaim import reclaim
-from vault.retrieval import read_record
+from vault.records.retrieval import read_record
 
 NAME, NUMBER, FILE = "Zsofia Canarybird-Quux", "A9917734455", "canary-passport-xyzzy.png"
 CONTENT = PNG_HEAD + b"canary-of-the-content-" * 3000 + PNG_END

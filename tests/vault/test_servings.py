@@ -14,12 +14,12 @@ from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.test_rebuilding import rebuilt
 from tests.vault.world import World
 from vault.catalogue.schema import nodes
-from vault.destruction import recover_destructions, require_newest, require_newest_keys
+from vault.destruction.carrying_out import recover_destructions, require_newest, require_newest_keys
 from vault.errors import DestructionRefusedError, NotFoundError, OldCatalogueError
+from vault.host.processes import Process
 from vault.ids import new_id
-from vault.processes import Process
-from vault.retrieval import read_record
-from vault.servings import begin_serving, end_serving, settle_filings
+from vault.records.retrieval import read_record
+from vault.recovery.servings import begin_serving, end_serving, settle_filings
 
 DEAD = replace(Process.this(), started=1)
 """A process that had our number, and has ended."""

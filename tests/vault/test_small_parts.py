@@ -22,8 +22,7 @@ from vault.access import (
     list_tokens,
     revoke_token,
 )
-from vault.clock import SimulatedClock, SystemClock, civil_date
-from vault.documents import DOCUMENT_BYTES_MAX, Inspection, MediaType, padme
+from vault.clocks.clock import SimulatedClock, SystemClock, civil_date
 from vault.errors import (
     BadDocumentError,
     DocumentTooLargeError,
@@ -35,8 +34,9 @@ from vault.errors import (
     VaultError,
 )
 from vault.ids import base32, is_id, new_id
+from vault.law.policy import Policy, due_on
 from vault.log.merkle import tree_hash
-from vault.policy import Policy, due_on
+from vault.records.documents import DOCUMENT_BYTES_MAX, Inspection, MediaType, padme
 
 # --- due dates ----------------------------------------------------------------------------------------
 

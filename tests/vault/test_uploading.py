@@ -8,9 +8,7 @@ import pytest
 
 from tests.vault.memory_s3 import MemoryBucket, refused
 from tests.vault.world import PNG_END, PNG_HEAD, Record, World, png, upload
-from vault import keyring, uploads
 from vault.access import ForbiddenError, Role, authenticate, create_token
-from vault.documents import DOCUMENT_BYTES_MAX
 from vault.errors import (
     BadDocumentError,
     BusyError,
@@ -24,9 +22,12 @@ from vault.errors import (
     TooManyDocumentsError,
     UnsupportedTypeError,
 )
-from vault.keyring import record_key
+from vault.keys import keyring
+from vault.keys.keyring import record_key
 from vault.objects import ObjectStoreUnavailable
-from vault.uploads import DOCUMENTS_MAX, NAME_CHARACTERS_MAX, Filed, begin_upload
+from vault.records import uploads
+from vault.records.documents import DOCUMENT_BYTES_MAX
+from vault.records.uploads import DOCUMENTS_MAX, NAME_CHARACTERS_MAX, Filed, begin_upload
 
 MEMORY_LIMIT = 8 * 1024 * 1024
 

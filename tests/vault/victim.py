@@ -25,26 +25,26 @@ from typing import Any, NoReturn
 import sqlalchemy as sa
 
 import vault.catalogue.migrating  # imported where it is needed, and here before the forks
-import vault.home
+import vault.host.home
 from keystore import KeystoreError
 from tests.statements import Compiled
 from tests.vault.far_s3 import FarBucket, FarS3
 from tests.vault.holding import place_hold
 from tests.vault.world import upload
 from vault.access import Caller
-from vault.clock import SimulatedClock
+from vault.clocks.clock import SimulatedClock
 from vault.context import Vault
-from vault.destruction import carry_out, recover_destructions
+from vault.destruction.carrying_out import carry_out, recover_destructions
+from vault.destruction.frozen_lists import freeze_ordered, freeze_sweep
+from vault.destruction.reclaim import reclaim
 from vault.errors import VaultError
-from vault.filing import complete_record, open_record
-from vault.frozen_lists import freeze_ordered, freeze_sweep
 from vault.holds import copy_held_keys, release_hold
-from vault.home import Home, open_vault
+from vault.host.home import Home, open_vault
 from vault.ids import HoldId
-from vault.moving import move_masters
+from vault.keys.moving import move_masters
 from vault.objects import ObjectStoreError
-from vault.reclaim import reclaim
-from vault.replacement import replace_catalogue
+from vault.records.filing import complete_record, open_record
+from vault.recovery.replacement import replace_catalogue
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WRITING = os.O_WRONLY | os.O_RDWR
@@ -193,7 +193,7 @@ def sweep_stubbornly(job: Job, clock: SimulatedClock, tell: Tell) -> None:
 
 
 def operate(job: Job, store: FarS3, tell: Tell) -> None:
-    setattr(vault.home, "Bucket", lambda _: FarBucket(store))  # noqa: B010  # mypy takes it for a constant
+    setattr(vault.host.home, "Bucket", lambda _: FarBucket(store))  # noqa: B010  # mypy takes it for a constant
     clock = SimulatedClock(job.now)
     if job.operation == "rebuild":
         replace_catalogue(Home.at(job.home), clock)

@@ -15,27 +15,27 @@ from keystore import KeystoreError, OpenTree, SealBrokenError, SealedPage, Seale
 from keystore.custodians import Custodian, FileCustodian
 from tests.people import founded_by, frozen
 from tests.vault.databases import Databases
-from vault import mirror
 from vault.access import Caller, Role, authenticate, create_token
 from vault.catalogue import Catalogue, keys
 from vault.catalogue.destructions import Destruction
 from vault.catalogue.schema import roots, sealed_pages
-from vault.clock import SimulatedClock
-from vault.condemning import Progress
+from vault.clocks.clock import SimulatedClock
+from vault.clocks.trusted_time import simulated_sources
 from vault.context import Vault
-from vault.custody import Custody
-from vault.destruction import carry_out
+from vault.destruction.carrying_out import carry_out
+from vault.destruction.condemning import Progress
 from vault.errors import DestroyedError
-from vault.filing import complete_record, open_record
-from vault.home import Founding, found_catalogue
+from vault.host.home import Founding, found_catalogue
 from vault.ids import RecordId
-from vault.keyring import custodian_of
+from vault.keys import mirror
+from vault.keys.custody import Custody
+from vault.keys.keyring import custodian_of
+from vault.law.retention import Cause
 from vault.log import SigningKey
 from vault.objects import Bucket
-from vault.retention import Cause
-from vault.retrieval import read_document, read_record
-from vault.trusted_time import simulated_sources
-from vault.uploads import Filed, begin_upload
+from vault.records.filing import complete_record, open_record
+from vault.records.retrieval import read_document, read_record
+from vault.records.uploads import Filed, begin_upload
 
 START = datetime(2026, 1, 5, 15, tzinfo=UTC)
 PNG_HEAD, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"

@@ -36,11 +36,11 @@ from keystore import (
 )
 from keystore.custodians import FileCustodian
 from keystore.tree import root_context
-from vault.documents import PAD_MARK, padme
 from vault.ids import DocumentId, RecordId
-from vault.manifests import Filed, Manifest
-from vault.mirror import pack, pack_name
-from vault.sheets import Sheet, Slip, body_tag, document_context, name_tag
+from vault.keys.mirror import pack, pack_name
+from vault.records.documents import PAD_MARK, padme
+from vault.records.manifests import Filed, Manifest
+from vault.records.sheets import Sheet, Slip, body_tag, document_context, name_tag
 
 FOLDER: Final = Path(__file__).parent
 VAULT: Final = bytes.fromhex("00112233445566778899aabbccddeeff")

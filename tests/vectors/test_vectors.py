@@ -25,10 +25,10 @@ from keystore import (
 )
 from keystore.custodians import FileCustodian
 from keystore.tree import root_context
-from vault.documents import padme
 from vault.ids import DocumentId, RecordId
-from vault.mirror import pack, pack_name, unpack
-from vault.sheets import Sheet, Slip, body_tag, document_context, name_tag
+from vault.keys.mirror import pack, pack_name, unpack
+from vault.records.documents import padme
+from vault.records.sheets import Sheet, Slip, body_tag, document_context, name_tag
 
 FOLDER = Path(__file__).parent
 SIZE_LIMIT = 400 * 1024

@@ -1,6 +1,6 @@
 """The tables of the law: marks of time, accepted orders and the lists that await them, certificates of what was done.
 
-See `vault.trusted_time`, `vault.orders`, `vault.sunset` and `vault.certificates`.
+See `vault.clocks.trusted_time`, `vault.orders`, `vault.sunset` and `vault.certificates`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from .schema import Instant, metadata
 
 __all__ = ["certificates", "list_slots", "lists", "orders", "sunsets", "time_marks"]
 
-# What is remembered of the clocks (T5). See `vault.trusted_time`.
+# What is remembered of the clocks (T5). See `vault.clocks.trusted_time`.
 time_marks = sa.Table(
     "time_marks",
     metadata,

@@ -15,12 +15,12 @@ import sqlalchemy as sa
 from vault.catalogue import Transaction
 from vault.catalogue.destructions import Destruction
 from vault.catalogue.schema import masters, policies
-from vault.clock import civil_date
+from vault.clocks.clock import civil_date
+from vault.law.overdue import last_day as last_day_of
+from vault.law.policy import Policy
 from vault.orders import load_order
 from vault.orders.adopting import approvals_of
 from vault.orders.signatures import ORDERS, POLICIES
-from vault.overdue import last_day as last_day_of
-from vault.policy import Policy
 from vault.software import software_version
 from vault.sunset.latched import authority_of
 from vault.wording import number_of

@@ -22,8 +22,8 @@ from vault.catalogue.schema import destructions, journal
 from vault.context import Vault, note
 from vault.errors import CertificateRefusedError, NotFoundError
 from vault.ids import DestructionId
-from vault.ledger import publish, published_mark
 from vault.log import SigningKey
+from vault.log.ledger import publish, published_mark
 from vault.log.merkle import leaf_hash
 from vault.log.stored import entries, prove_inclusion, root_at
 
@@ -71,7 +71,7 @@ def issue_certificate(vault: Vault, destruction_id: str, *, rehearsal: bool = Fa
     Raises:
         NotFoundError: there is no such destruction.
         CertificateRefusedError: an observation is missing.
-        OldCatalogueError, ObjectStoreError, CatalogueError: see `vault.ledger.publish`.
+        OldCatalogueError, ObjectStoreError, CatalogueError: see `vault.log.ledger.publish`.
     """
     # Only what is in the bucket is signed: a checkpoint must outlive the catalogue.
     publish(vault)

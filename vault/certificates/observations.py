@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from vault.catalogue import Transaction
 from vault.catalogue.destructions import Destruction
 from vault.catalogue.schema import record_states, records
-from vault.clock import civil_date
+from vault.clocks.clock import civil_date
 from vault.errors import CertificateRefusedError
-from vault.policy import Policy
+from vault.law.policy import Policy
 
 __all__ = ["FEWEST", "OF_RECORDS", "Dates", "dates_of", "failures", "require_observed", "told"]
 

@@ -10,8 +10,8 @@ from vault.catalogue import Transaction
 from vault.catalogue.destructions import Destruction
 from vault.catalogue.holding import hold_records, hold_scopes, holds
 from vault.catalogue.schema import record_states
-from vault.clock import civil_date
-from vault.policy import Policy
+from vault.clocks.clock import civil_date
+from vault.law.policy import Policy
 
 __all__ = ["holds_past"]
 

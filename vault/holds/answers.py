@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from vault.catalogue import Transaction
 from vault.catalogue.schema import destructions, gone_records, record_states
-from vault.clock import civil_date
+from vault.clocks.clock import civil_date
 from vault.context import current_policy
 from vault.ids import is_id
 

@@ -19,7 +19,7 @@ from vault.catalogue.schema import destructions, journal
 from vault.context import Vault, note
 from vault.errors import HoldRefusedError, NotFoundError
 from vault.ids import new_id
-from vault.ledger import publish
+from vault.log.ledger import publish
 
 from .answers import HELD, UNKNOWN
 

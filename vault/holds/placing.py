@@ -20,12 +20,12 @@ from keystore import context
 from vault.catalogue import Transaction
 from vault.catalogue.holding import hold_records, hold_scopes, holds, record_holds
 from vault.catalogue.schema import access_tokens
-from vault.clock import civil_date
+from vault.clocks.clock import civil_date
 from vault.context import Vault, current_policy, note
 from vault.errors import BusyError, CustodianError, HoldRefusedError, NotFoundError
 from vault.ids import HoldId, new_id
-from vault.ledger import publish
-from vault.policy import Policy
+from vault.law.policy import Policy
+from vault.log.ledger import publish
 
 from .answers import living_and_answers
 from .copying import copy_held_keys

@@ -22,13 +22,13 @@ import sqlalchemy as sa
 from vault.catalogue import Transaction
 from vault.catalogue.destructions import Destruction
 from vault.catalogue.holding import end_parts, hold_records, hold_scopes, holds, record_holds
-from vault.condemning import Progress
 from vault.context import Vault, current_policy, note
-from vault.destruction import carry_out
+from vault.destruction.carrying_out import carry_out
+from vault.destruction.condemning import Progress
+from vault.destruction.frozen_lists import freeze_release
 from vault.errors import HoldRefusedError, OrderRefusedError
-from vault.frozen_lists import freeze_release
 from vault.ids import HoldId
-from vault.ledger import publish
+from vault.log.ledger import publish
 from vault.orders import Action, load_order, require_order, use_order
 from vault.orders.accepting import verify_again
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from vault.catalogue import Transaction
 from vault.catalogue.holding import hold_records, hold_scopes, holds, record_holds
-from vault.clock import civil_date
+from vault.clocks.clock import civil_date
 from vault.context import Vault, current_policy
 from vault.errors import NotFoundError
 from vault.ids import HoldId

@@ -16,9 +16,9 @@ from vault.catalogue import Transaction
 from vault.catalogue.schema import journal
 from vault.context import Vault
 from vault.errors import NotFoundError
-from vault.ledger import publish, published_mark
 
 from .leaves import Entry
+from .ledger import publish, published_mark
 from .stored import entries, prove_consistency, prove_inclusion, root_at
 
 __all__ = [

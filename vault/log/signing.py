@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from vault.errors import HomeError, LedgerBrokenError
-from vault.whole_files import write_json
+from vault.host.whole_files import write_json
 
 from .notes import ED25519, Checkpoint, VerifierKey, signature_line
 

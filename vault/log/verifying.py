@@ -1,6 +1,6 @@
 """Verifies a whole ledger: in the bucket, or exported into a folder and read far from the vault.
 
-1. the objects follow one another without gap, each with the digest of the one before (`vault.ledger.read_objects`)
+1. the objects follow one another without gap, each with the digest of the one before (`vault.log.ledger.read_objects`)
 2. the entries of each give the root that its checkpoint says
 3. each checkpoint is signed by the log's key
 4. every checkpoint that somebody kept, a witness above all, says the root that the ledger had at its size
@@ -22,9 +22,9 @@ import sqlalchemy as sa
 from vault.catalogue.schema import journal
 from vault.context import Vault
 from vault.errors import LedgerBrokenError
-from vault.ledger import OBJECT_LIMIT_BYTES, PREFIX, bucket_objects, publish, published_mark, read_objects
 
 from .leaves import Entry
+from .ledger import OBJECT_LIMIT_BYTES, PREFIX, bucket_objects, publish, published_mark, read_objects
 from .merkle import Frontier, leaf_hash
 from .notes import NOTE_LIMIT_BYTES, VerifierKey, check_note, checkpoint_of
 from .stored import entries, root_at

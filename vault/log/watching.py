@@ -21,7 +21,8 @@ import sqlalchemy as sa
 from vault.catalogue import Transaction
 from vault.context import Vault
 from vault.errors import DamagedError, LedgerBrokenError
-from vault.ledger import (
+
+from .ledger import (
     OBJECT_ENTRIES_MAX,
     OBJECT_LIMIT_BYTES,
     PREFIX,
@@ -32,7 +33,6 @@ from vault.ledger import (
     published_mark,
     require_published,
 )
-
 from .notes import check_note
 from .stored import entries, root_at
 from .verifying import log_keys

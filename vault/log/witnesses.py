@@ -15,8 +15,8 @@ from vault.catalogue import Transaction
 from vault.catalogue.schema import journal
 from vault.context import Vault, note
 from vault.errors import LedgerBrokenError
-from vault.ledger import publish, published_mark
 
+from .ledger import publish, published_mark
 from .notes import COSIGNATURE, Cosigned, VerifierKey, bears_cosignature, check_cosignature, check_note
 from .stored import root_at
 

@@ -4,10 +4,10 @@ Only this package imports botocore (`vault.objects.errors` is the wall where its
 knows names and bytes; that the bytes are sealed and the names random is the business of its callers.
 """
 
-from vault.objects.bodies import PUT_BYTES_MAX, ObjectReader
-from vault.objects.bucket import Bucket, Version
-from vault.objects.client import BucketSettings
-from vault.objects.errors import (
+from .bodies import PUT_BYTES_MAX, ObjectReader
+from .bucket import Bucket, Version
+from .client import BucketSettings
+from .errors import (
     BucketMissing,
     ObjectExists,
     ObjectLocked,
@@ -18,8 +18,8 @@ from vault.objects.errors import (
     ObjectStoreUnable,
     ObjectStoreUnavailable,
 )
-from vault.objects.locks import Deletion, Locked
-from vault.objects.parts import PART_BYTES_MIN, PartedUpload, Unfinished
+from .locks import Deletion, Locked
+from .parts import PART_BYTES_MIN, PartedUpload, Unfinished
 
 __all__ = [
     "PART_BYTES_MIN",

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeAlias
 
-from vault.objects.errors import ObjectStoreMisbehaved, wall
+from .errors import ObjectStoreMisbehaved, wall
 
 __all__ = ["PUT_BYTES_MAX", "Body", "Incoming", "ObjectReader", "outgoing"]
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
-from vault.objects.bodies import PUT_BYTES_MAX, Body, ObjectReader
-from vault.objects.client import Answer, BucketSettings, clients
-from vault.objects.errors import (
+from .bodies import PUT_BYTES_MAX, Body, ObjectReader
+from .client import Answer, BucketSettings, clients
+from .errors import (
     BucketMissing,
     ObjectLocked,
     ObjectNotFound,
@@ -19,9 +19,9 @@ from vault.objects.errors import (
     refusal,
     wall,
 )
-from vault.objects.locks import LOCK_CODES, Deletion, Locked, lock_of
-from vault.objects.parts import PartedUpload, Unfinished
-from vault.objects.sending import Sending
+from .locks import LOCK_CODES, Deletion, Locked, lock_of
+from .parts import PartedUpload, Unfinished
+from .sending import Sending
 
 __all__ = ["Bucket", "Version"]
 

@@ -8,8 +8,8 @@ retention wanted the bytes to stay, and without their key they are noise.
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from vault.objects.client import S3
-from vault.objects.errors import ObjectNotFound, ObjectStoreMisbehaved, ObjectStoreUnable, wall
+from .client import S3
+from .errors import ObjectNotFound, ObjectStoreMisbehaved, ObjectStoreUnable, wall
 
 __all__ = ["LOCK_CODES", "Deletion", "Locked", "lock_of"]
 

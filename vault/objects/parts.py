@@ -6,10 +6,10 @@ from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
-from vault.objects.bodies import Body
-from vault.objects.client import S3
-from vault.objects.errors import ObjectExists, ObjectNotFound, ObjectStoreError, ObjectStoreUnable, wall
-from vault.objects.sending import Sending
+from .bodies import Body
+from .client import S3
+from .errors import ObjectExists, ObjectNotFound, ObjectStoreError, ObjectStoreUnable, wall
+from .sending import Sending
 
 __all__ = ["PART_BYTES_MIN", "PartedUpload", "Unfinished"]
 

@@ -4,9 +4,9 @@ import base64
 import hashlib
 from collections.abc import Callable
 
-from vault.objects.bodies import Body, outgoing
-from vault.objects.client import Answer
-from vault.objects.errors import ObjectStoreUnable, wall
+from .bodies import Body, outgoing
+from .client import Answer
+from .errors import ObjectStoreUnable, wall
 
 __all__ = ["Sending"]
 

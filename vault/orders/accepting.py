@@ -19,8 +19,8 @@ from vault.catalogue.law import orders
 from vault.context import Vault, current_policy, note
 from vault.errors import NotFoundError, OrderRefusedError
 from vault.ids import OrderId
-from vault.ledger import publish
-from vault.policy import Policy
+from vault.law.policy import Policy
+from vault.log.ledger import publish
 from vault.sunset.schedule import DECISIONS, end_of, require_decision
 
 from .actions import QUORUMS, Action, missing_places, spoken

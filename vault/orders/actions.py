@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
-from vault.people import Person, Role
+from vault.law.people import Person, Role
 
 __all__ = ["DECIDERS", "QUORUMS", "STANDING", "Action", "Place", "missing_places", "spoken"]
 

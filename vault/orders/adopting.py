@@ -16,13 +16,13 @@ import sqlalchemy as sa
 
 from vault.catalogue import Transaction
 from vault.catalogue.schema import cohorts, policies, records
-from vault.clock import civil_date
+from vault.clocks.clock import civil_date
 from vault.context import Vault, current_policy, note
 from vault.errors import NotApprovedError, OrderRefusedError
 from vault.ids import OrderId
-from vault.ledger import publish
-from vault.people import Person, Role
-from vault.policy import Policy, due_on
+from vault.law.people import Person, Role
+from vault.law.policy import Policy, due_on
+from vault.log.ledger import publish
 
 from .accepting import load_order, require_order, use_order
 from .actions import STANDING, Action, missing_places, spoken

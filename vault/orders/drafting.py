@@ -12,12 +12,12 @@ from datetime import timedelta
 from typing import Any, Final
 
 from vault.context import Vault
+from vault.destruction.frozen_lists import predicate_at
 from vault.errors import OrderRefusedError
-from vault.frozen_lists import predicate_at
 from vault.ids import OrderId, is_id, new_id
-from vault.ledger import publish
-from vault.policy import Policy
-from vault.retention import CONDEMNABLE, Cause, Verdict, judge, judge_named
+from vault.law.policy import Policy
+from vault.law.retention import CONDEMNABLE, Cause, Verdict, judge, judge_named
+from vault.log.ledger import publish
 
 from .actions import Action
 from .lists import LIST_LIFE, ListedRecord, keep_list

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from vault.errors import OrderRefusedError, SignaturesUnavailableError
-from vault.people import person_of
-from vault.policy import Policy
+from vault.law.people import person_of
+from vault.law.policy import Policy
 
 __all__ = ["ORDERS", "POLICIES", "SIGNATURES_MAX", "Approval", "approve", "make_key", "sign_file"]
 

@@ -12,9 +12,9 @@ from vault.catalogue import Transaction
 from vault.catalogue.law import orders, sunsets
 from vault.catalogue.schema import records
 from vault.ids import OrderId
+from vault.law.policy import Policy, Sunset
+from vault.law.retention import Sunken
 from vault.orders.order import Order
-from vault.policy import Policy, Sunset
-from vault.retention import Sunken
 
 from .schedule import DECISIONS, Outcome, outcome_of
 

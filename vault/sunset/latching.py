@@ -17,18 +17,18 @@ from vault.catalogue import Transaction, keys
 from vault.catalogue.holding import holds
 from vault.catalogue.law import sunsets
 from vault.catalogue.schema import cohorts, destructions, records
-from vault.clock import civil_date
+from vault.clocks.clock import civil_date
+from vault.clocks.timekeeping import observe_time, require_trusted_time
+from vault.clocks.trusted_time import Suspect
 from vault.context import Vault, current_policy, note
 from vault.errors import SealedOffError, TimeSuspectError
 from vault.holds.copying import copy_held_keys
-from vault.ledger import publish
+from vault.law.policy import Policy, Sunset
+from vault.law.retention import Cause, Predicate, Verdict, count_spared
+from vault.log.ledger import publish
 from vault.orders import use_order
 from vault.orders.order import spell_instant
-from vault.policy import Policy, Sunset
-from vault.retention import Cause, Predicate, Verdict, count_spared
-from vault.salvage import LatchedSunset
-from vault.timekeeping import observe_time, require_trusted_time
-from vault.trusted_time import Suspect
+from vault.recovery.salvage import LatchedSunset
 from vault.wording import number_of
 
 from .ending import LAST_COPIES

@@ -13,9 +13,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from vault.clock import civil_date
+from vault.clocks.clock import civil_date
 from vault.errors import OrderRefusedError
-from vault.policy import Sunset, due_on
+from vault.law.policy import Sunset, due_on
 
 __all__ = [
     "DECISIONS",

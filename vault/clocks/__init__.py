@@ -1,0 +1,1 @@
+"""Time: what the clocks say, and whether they may be believed."""

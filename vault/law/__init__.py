@@ -1,0 +1,1 @@
+"""The law as rules: the policy, who may approve what, and the one predicate."""

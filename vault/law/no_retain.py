@@ -1,0 +1,49 @@
+"""No-retain (P3): documents live until the application is decided, and thirty days at the most.
+
+It is a mode of the policy. It begins by itself with a recorded decision DESTROY about a sunset, for what is filed from
+then on, however everything is held; a decision that replaces it before the cut-off takes it back. And it stays once a
+sunset has latched DESTROY: what is filed after the end of a program is not kept for years again. That an application
+was decided is told by `vault.records.deciding`.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from vault.catalogue import Transaction
+from vault.catalogue.law import sunsets
+from vault.clocks.clock import civil_date
+from vault.sunset.latched import standing_outcome
+from vault.sunset.schedule import DESTROY
+
+from .policy import Mode, Policy, due_on
+
+__all__ = ["due_of", "keeps_nothing"]
+
+DAYS_IN_ALL: Final = 30
+
+
+def keeps_nothing(tx: Transaction, policy: Policy) -> bool:
+    """Whether documents only live until the application is decided."""
+    if policy.mode is Mode.NO_RETAIN:
+        return True
+    if policy.sunset is not None and not policy.sunset.filed:
+        standing = standing_outcome(tx, policy, policy.sunset)
+        if standing.name == DESTROY and standing.order_id is not None:
+            # S2: somebody has decided it. The default alone, of a deadline that is ahead, changes nothing yet.
+            return True
+    ended = sa.select(sunsets.c.covers).where(sunsets.c.outcome == DESTROY)
+    # A sunset of some filing periods is not the end of the program.
+    return any(not covers for covers in tx.execute(ended).scalars())
+
+
+def due_of(tx: Transaction, policy: Policy, completed_at: datetime) -> date:
+    """The day on which a record that is completed at an instant falls due, whichever mode the program is in."""
+    day = civil_date(completed_at, policy.zone)
+    if keeps_nothing(tx, policy):
+        # The sweep of that night ends the thirtieth day.
+        return day + timedelta(days=DAYS_IN_ALL - 1)
+    return due_on(day, policy.retention_months)

@@ -1,0 +1,1 @@
+"""Receipts: the code on an applicant's paper, and what is answered to it."""

@@ -1,0 +1,1 @@
+"""Records on their way in and out: filing, documents, sheets, manifests, reading."""
