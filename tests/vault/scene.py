@@ -63,6 +63,7 @@ class Scene:
         vault = open_world_vault(was.folder, was.vault.vault_id, MemoryBucket(self._keeper.s3), was.clock, database)
         everybody = [Record(r.id, r.applicant, dict(r.documents)) for r in was.records]
         world = replace(was, vault=vault, database=database, records=everybody)
+        (world.folder / "other-keys").mkdir(mode=0o700)
         home = world.folder / "home"
         settings = {
             "format": FORMAT,
