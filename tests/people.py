@@ -95,10 +95,10 @@ def founding_approvals(document: bytes) -> tuple[bytes, ...]:
     return tuple(signed(name, document, POLICIES) for name in APPROVERS)
 
 
-def written_policy(folder: Path) -> list[str]:
+def written_policy(folder: Path, policy: Policy | None = None) -> list[str]:
     """The words after `shredvault init` by which a vault gets a policy that these people signed."""
     folder.mkdir(parents=True, exist_ok=True)
-    document = founding_policy()
+    document = staffed(policy).encode() if policy else founding_policy()
     (folder / "policy.json").write_bytes(document)
     words = ["--policy", str(folder / "policy.json")]
     for number, signature in enumerate(founding_approvals(document)):

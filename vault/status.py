@@ -8,22 +8,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from keystore import Tree
+from keystore import KeystoreError, Tree
 from vault.catalogue.destructions import Destruction, list_destructions, load, unfinished, unreclaimed
 from vault.catalogue.holding import holds, record_holds
 from vault.catalogue.locked import Remaining, remaining
 from vault.catalogue.schema import cohorts, documents, gone_records, record_states
 from vault.clocks.clock import civil_date
-from vault.keys.keyring import custodian_of
 
 from .catalogue import keys
 from .context import Vault, current_policy
 
 __all__ = [
+    "OUT_OF_REACH",
     "Status",
     "destruction_record",
     "destructions",
@@ -32,6 +32,10 @@ __all__ = [
     "status_of",
     "write_destruction_record",
 ]
+
+
+OUT_OF_REACH: Final = "out of reach"
+"""Said of a custodian in place of its assurance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Status:
     cohorts: int
     keystore_bytes: int
     custodians: dict[str, str]
-    """Where the current masters stand, and the kind of assurance there; two during a move."""
+    """Where the current masters stand, and the kind of assurance there (or `OUT_OF_REACH`); two during a move."""
     not_executed: int
     """Approved for destruction, not withdrawn, and not destroyed: their keys are missing. The most of any one list,
     for the same records are on every list until somebody has looked into it."""
@@ -102,15 +106,22 @@ def status_of(vault: Vault) -> Status:
             ).scalar_one(),
             keystore_bytes=sum(keys.page_bytes(tx, tree) for tree in Tree),
             custodians={
-                custodian.uri: custodian.assurance.kind
+                uri: _assurance_at(vault, uri)
                 for tree in Tree
-                for custodian in [custodian_of(vault, tx, keys.current_root(tx, tree))]
+                for uri in [keys.custodian_address(tx, keys.current_root(tx, tree).master)]
             },
             not_executed=max((d.observed.get("not_executed", 0) for d in list_destructions(tx)), default=0),
             unfinished_destructions=[d.id for d in unfinished(tx)],
             to_reclaim=sum(destruction.freed_at is None for destruction in unreclaimed(tx)),
             locked=remaining(tx),
         )
+
+
+def _assurance_at(vault: Vault, uri: str) -> str:
+    try:
+        return vault.custody.at(uri).assurance.kind
+    except KeystoreError:
+        return OUT_OF_REACH
 
 
 def destructions(vault: Vault) -> list[Destruction]:

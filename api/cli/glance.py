@@ -18,7 +18,7 @@ from vault.law.retention import Cause
 from vault.log.showing import checkpoint_at
 from vault.log.verifying import read_note
 from vault.log.watching import watch_ledger
-from vault.status import Status, locked_facts, status_of
+from vault.status import OUT_OF_REACH, Status, locked_facts, status_of
 from vault.wording import number_of
 
 from .exits import ExitCode
@@ -46,9 +46,9 @@ def status(
 
     With --check the exit code is 11 when records are due or overdue and not held, when time is suspect or a deadline
     in danger, when a destruction is unfinished or destroyed fewer records than were approved, when space of
-    destroyed records was not reclaimed, when a hold is past its end or its review, or when the catalogue is an old
-    one. It is 10 when the ledger is not what it was at the check before, or what a witness has signed. Otherwise it
-    is 0.
+    destroyed records was not reclaimed, when a custodian is out of reach, when a hold is past its end or its review,
+    or when the catalogue is an old one. It is 10 when the ledger is not what it was at the check before, or what a
+    witness has signed. Otherwise it is 0.
     """
     where = Home.at(load_settings(home=home).home_folder)
     with open_vault(where.path, ask=somebody()) as vault:
@@ -92,7 +92,8 @@ def _look_at_ledger(vault: Vault, where: Home) -> _Ledger:
 
 
 def _attention(seen: Status, to_sweep: int) -> list[str]:
-    found = []
+    away = [uri for uri, kind in seen.custodians.items() if kind == OUT_OF_REACH]
+    found = [f"The custodian {uri} is out of reach: nothing can be filed, read or destroyed." for uri in away]
     if to_sweep:
         found.append(f"{number_of(to_sweep, 'record', 'is', 'are')} to be swept: run `shredvault sweep`.")
     if seen.unfinished_destructions:

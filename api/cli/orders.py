@@ -13,19 +13,24 @@ import typer
 from vault.alarms import alarms_of, spoken_alarms
 from vault.canonical import DOCUMENT_LIMIT_BYTES, decode
 from vault.context import Vault
-from vault.host.home import open_vault
+from vault.errors import KeystoreError, VaultError
+from vault.host.fences import Node
+from vault.host.home import Home, open_vault
 from vault.ids import OrderId
+from vault.keys.moving import renew_masters
 from vault.law.policy import POLICY_FORMAT
+from vault.objects import ObjectStoreError
 from vault.orders.accepting import Accepted, accept_order, list_orders, load_order, withdraw_order
 from vault.orders.actions import Action
 from vault.orders.checking import Check, check_order, describe
 from vault.orders.drafting import Drafted, Terms, draft_destroy, draft_scrub
 from vault.orders.order import ORDER_FORMAT, Order, spell_instant
 from vault.orders.signatures import ORDERS, POLICIES, sign_file
+from vault.status import write_destruction_record
 
 from .exits import CommandError, ExitCode
 from .manual import described
-from .screen import facts, note, print_json, say, table, when
+from .screen import facts, note, print_json, say, somebody, table, when
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = [
@@ -226,9 +231,11 @@ def submit(
       shredvault order submit order-5t2c7v9q.json ada.sig carl.sig rita.sig
     """  # noqa: D301
     body = read_file(document)
-    with open_vault(load_settings(home=home).home_folder) as vault:
+    where = Home.at(load_settings(home=home).home_folder)
+    with open_vault(where.path, ask=somebody()) as vault:
         accepted = accept_order(vault, body, read_signatures(document, signatures))
-        # S7: what was decided may take away the end of a master key.
+        if alarms_of(vault).ends_wrongly is not None:
+            _renew(vault, where, accepted)
         urgent = [] if alarms_of(vault).ends_wrongly is None else spoken_alarms(alarms_of(vault))
     for sentence in urgent:
         note(sentence)
@@ -239,6 +246,19 @@ def submit(
     say(f"It may be carried out from {when(accepted.effective_at)} to {when(accepted.order.expires)}.")
     if then := _then(accepted):
         say(f"Then: shredvault {then}")
+
+
+def _renew(vault: Vault, where: Home, accepted: Accepted) -> None:
+    """S7: what is to be kept must not end with a master key. Where this fails the decision stands; an alarm says so."""
+    try:
+        with Node(vault):
+            renewed = renew_masters(vault, f"order {accepted.id}")
+    except (VaultError, KeystoreError, ObjectStoreError) as refused:
+        note(f"The master key could not be replaced now: {refused}")
+        return
+    for one in renewed:
+        write_destruction_record(where.destructions, one)
+        note(f"The master key of the {one.tree} tree was to end with the deadline; it was replaced.")
 
 
 @order_app.command("list")

@@ -19,6 +19,8 @@ def test_nothing_is_changed_while_the_key_folder_is_away(operator: Operator) -> 
         assert "rebuild" not in refused.err
         assert not keys.exists(), words
     assert "not there" in operator.run("sweep").err
+    looked = operator.run("status", "--check")
+    assert (looked.code, "is out of reach: nothing can be filed" in looked.err) == (11, True), looked
 
     # A hold never waits for the custodian (H2).
     placed = operator.run("hold", "place", due, "--kind", "audit", "--authority", "Comptroller", "--docket", "A-1")
