@@ -109,8 +109,8 @@ def begin(folder: Path) -> None:
 def _watch_custodians(notebook: Notebook) -> None:
     opened = vars(home)["open_custodian"]
 
-    def watched(uri: str, *, away_from: Path, ask: Ask | None = None) -> WatchedCustodian:
-        return WatchedCustodian(opened(uri, away_from=away_from, ask=ask), notebook)
+    def watched(uri: str, *, away_from: Path, ask: Ask | None = None, make: bool = False) -> WatchedCustodian:
+        return WatchedCustodian(opened(uri, away_from=away_from, ask=ask, make=make), notebook)
 
     _put(home, "open_custodian", watched)
 

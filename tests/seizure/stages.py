@@ -150,7 +150,7 @@ def set_stage(
     """Found a vault with the custodian at `uri` and a bucket in memory that forgets nothing."""
     home = folder / "world" / "home"
     home.mkdir(parents=True, mode=0o700)
-    real = open_custodian(uri, away_from=home)
+    real = open_custodian(uri, away_from=home, make=True)
     watched = WatchedCustodian(real, notes)
     database = databases.new(home)
     clock = SimulatedClock(START)
