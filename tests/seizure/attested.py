@@ -33,7 +33,7 @@ RECEIPTS = 4
 """Of so many destroyed and so many living records the answer to their receipts is recorded."""
 WON = "That nobody copied both the data and the old master key before this destruction was complete."
 """With such copies the adversary wins (the positive control); so every certificate has to say it."""
-NO_CLAIM = "none claimed: a software custodian"
+NO_CLAIM = "none claimed: the custodian is software, and promises nothing about old disk blocks"
 
 
 def papers_of(vault: Vault, *, printed: bool) -> Iterator[tuple[str, bytes]]:
