@@ -15,7 +15,7 @@ from tests.seizure.recorder import Recorder
 from tests.seizure.spoils import Spoils, attack, gather
 from tests.seizure.temporary import digest_of, found_in
 from tests.seizure.workload import Workload
-from tests.vault.world import Record
+from tests.vault.world import Record, World
 from vault.errors import DestroyedError, NotFoundError, VaultError
 from vault.objects import ObjectStoreError
 
@@ -190,6 +190,12 @@ def readings(workload: Workload, sample: int | None = None) -> Iterator[str]:
                 yield f"the destroyed record {record.id} can be read"
 
 
+def gone_from(world: World) -> set[str]:
+    """Every record that is condemned, those too that a rebuild knows by their ids only."""
+    condemned = "SELECT id FROM record_states WHERE destruction_id IS NOT NULL UNION SELECT id FROM gone_records"
+    return {row[0] for row in world.rows(condemned)}
+
+
 def _some(records: list[Record], sample: int | None) -> list[Record]:
     return records if sample is None or len(records) <= sample else Random(len(records)).sample(records, sample)
 
@@ -217,7 +223,7 @@ def by_mirror(seizure: Seizure, spoils: Spoils) -> Iterator[str]:
 
 def by_authority(seizure: Seizure, _: Spoils) -> Iterator[str]:
     """W5: who is condemned is who was to be, and nobody else."""
-    gone = {row[0] for row in seizure.world.rows("SELECT id FROM record_states WHERE destruction_id IS NOT NULL")}
+    gone = gone_from(seizure.world)
     expected = {record.id for record in seizure.workload.destroyed} - seizure.workload.forgotten
     yield from seizure.workload.astray
     if more := gone - expected:

@@ -61,7 +61,7 @@ class Workload:
     undecided: set[str] = field(default_factory=set)
     """Records whose destruction is begun and not complete: they may be whole, or gone."""
     forgotten: set[str] = field(default_factory=set)
-    """Destroyed records of which a rebuild has left not even the id."""
+    """Records that were lost with a catalogue before they were complete: a rebuild does not know their ids."""
     remembered: list[str] = field(default_factory=list)
     """What was found in the memory of processes after a destruction was complete."""
     troubles: list[str] = field(default_factory=list)
