@@ -1,7 +1,7 @@
 """The retention policy: one canonical document with versions (P1), and the arithmetic of due dates (T2, T3).
 
 A policy says how long records are kept, by when they must be gone, who approves what, and with which keys. It is
-stored whole beside what is needed in queries; `vault.orders.adopting` says how one comes into force (P2).
+stored whole, as it was signed; `vault.orders.adopting` says how one comes into force (P2).
 """
 
 from __future__ import annotations
