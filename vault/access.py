@@ -56,11 +56,11 @@ class Role(StrEnum):
     REVIEWER = "reviewer"
     """Read records and documents, with a purpose."""
     COUNSEL = "counsel"
-    """Place, widen and extend holds, and see them all; read no record (H2, H9)."""
+    """Place, widen and extend holds and see them all; hand orders in and see them; read no record (H2, H9)."""
     RECORDS_OFFICER = "records-officer"
-    """See the holds that are not sealed."""
+    """Hand orders in; see orders, destructions, and the holds that are not sealed."""
     AUDITOR = "auditor"
-    """See the holds that are not sealed."""
+    """See orders, destructions, and the holds that are not sealed."""
 
 
 class BadTokenError(VaultError):

@@ -42,7 +42,7 @@ class Vault:
     time: TimeSources
     """With what the clock is compared (T5)."""
     signing: SigningKey
-    """Signs the checkpoints of the ledger."""
+    """Signs the checkpoints of the ledger, and certificates."""
     uses: KeyUses = field(default_factory=KeyUses)
 
 

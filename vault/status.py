@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from vault.catalogue.destructions import Destruction, list_destructions, load, u
 from vault.catalogue.holding import holds, record_holds
 from vault.catalogue.locked import Remaining, remaining
 from vault.catalogue.schema import cohorts, documents, gone_records, record_states
+from vault.certificates.facts import cannot_prove
 from vault.clocks.clock import civil_date
 
 from .catalogue import keys
@@ -162,13 +162,7 @@ def destruction_record(destruction: Destruction) -> dict[str, Any]:
         "reclaim": _reclaim_record(destruction),
         "masters": {"destroyed": destruction.old_master, "new": destruction.new_master},
         "observed": observed,
-        "cannot_prove": [
-            *_silent_elsewhere(observed),
-            "Copies made outside the vault: a scanner's disk, a download by an authorised reader.",
-            "That nobody copied both the data and the old master before this destruction was complete.",
-            "That no hypervisor or debugger took a snapshot of the service's memory while it held the keys.",
-            "What remains visible: how many records there were, padded sizes, times of filing and destruction.",
-        ],
+        "cannot_prove": cannot_prove(observed),
     }
 
 
@@ -191,17 +185,6 @@ def locked_facts(locked: Remaining) -> dict[str, Any]:
             for at in locked.objects
         ],
     }
-
-
-def _silent_elsewhere(observed: Mapping[str, Any]) -> list[str]:
-    count = observed.get("nodes_presumed_dead", 0)
-    if not count:
-        return []
-    sentence = (
-        f"That {count} process(es) of the vault, out of reach and silent past their lease, have ended: "
-        "whoever stopped them may still have old keys in their memory."
-    )
-    return [sentence]
 
 
 def write_destruction_record(folder: Path, destruction: Destruction) -> Path:

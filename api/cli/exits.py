@@ -13,6 +13,7 @@ from vault.errors import (
     CatalogueFullError,
     CustodianError,
     CustodianUnavailableError,
+    DamagedError,
     HomeError,
     KeystoreError,
     MasterGoneError,
@@ -25,7 +26,6 @@ from vault.errors import (
 )
 from vault.host.embedded_store import EmbeddedStoreError
 from vault.objects import ObjectNotFound, ObjectStoreError
-from vault.records.retrieval import DamagedError
 
 __all__ = ["KNOWN_ERRORS", "MEANINGS", "CommandError", "ExitCode", "carrying_out", "code_of", "manual"]
 

@@ -224,7 +224,8 @@ def submit(
 ) -> None:
     """Hand in a signed order. It is verified, kept with its signatures, and put in the ledger.
 
-    Nothing is carried out yet: the answer says from when on it may be, and with which command.
+    Nothing is carried out yet: the answer says from when on it may be, and with which command. But where a decision
+    keeps what a master key was to take with it at the deadline, that key is replaced at once.
 
     \b
     Example:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from vault.alarms import alarms_of, spoken_alarms
 from vault.context import current_policy
 from vault.host.home import open_vault
-from vault.ids import OrderId, new_id
-from vault.orders import Action, Order
+from vault.orders import Action
+from vault.orders.drafting import Terms, draft
 from vault.sunset.schedule import require_decision
 
 from .exits import CommandError, ExitCode
@@ -22,6 +21,9 @@ from .screen import facts, note, print_json, say, when
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["sunset_app"]
+
+_DAYS: Final = 30
+"""How long the order for a decision can be handed in."""
 
 sunset_app = typer.Typer(
     no_args_is_help=True, help="Look at the date on which everything is destroyed, and draft decisions about it."
@@ -75,7 +77,8 @@ def decide(
     reason: Annotated[str, typer.Option(help="Why. It is published.")],
     legal_basis: Annotated[str, typer.Option(help="The law or act that allows it.")],
     until: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Preserve, partial: what is kept is destroyed after this day.")
+        str | None,
+        typer.Option(metavar="DATE", help="Preserve, partial: until when it is kept; then old due dates count again."),
     ] = None,
     keep: Annotated[
         list[str] | None,
@@ -103,17 +106,6 @@ def decide(
             scope["until"] = until
         if keep is not None:
             scope["keep"] = [period.split("..") for period in keep]
-        now = vault.clock.now().replace(microsecond=0)
-        require_decision(policy.sunset, policy.zone, action, scope, now)
-        drafted = Order(
-            id=OrderId(new_id()),
-            program=vault.vault_id.hex(),
-            action=action,
-            scope=scope,
-            reason=reason,
-            legal_basis=legal_basis,
-            not_before=now,
-            expires=now + timedelta(days=30),
-            cooling_off_hours=None,
-        )
+        require_decision(policy.sunset, policy.zone, action, scope, vault.clock.now())
+        drafted = draft(vault, action, scope, Terms(reason, legal_basis, _DAYS))
     typer.echo(drafted.encode(), nl=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -10,9 +9,10 @@ import typer
 from vault.clocks.timekeeping import clear_time, observe_time, time_state
 from vault.clocks.trusted_time import Trusted
 from vault.host.home import open_vault
-from vault.ids import OrderId, new_id
-from vault.orders import Action, Order
+from vault.orders import Action
+from vault.orders.drafting import Terms, draft
 from vault.orders.order import spell_instant
+from vault.wording import number_of
 
 from .exits import CommandError, ExitCode
 from .manual import described
@@ -47,7 +47,7 @@ def show(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
             pairs += [("to clear it", "`shredvault time order`, signed by records officer and auditor")]
         else:
             pairs.append(("time", "trusted"))
-        facts([*pairs, ("filed in suspect time", f"{state.filed_meanwhile} records, ever")])
+        facts([*pairs, ("filed in suspect time", f"{number_of(state.filed_meanwhile, 'record')}, ever")])
     if not isinstance(judged, Trusted):
         raise typer.Exit(ExitCode.ATTENTION)
 
@@ -74,17 +74,8 @@ def order(
             since = time_state(tx).suspect_since
         if since is None:
             raise CommandError(ExitCode.NOT_FOUND, "Time is trusted; there is nothing to clear.")
-        now = vault.clock.now().replace(microsecond=0)
-        drafted = Order(
-            id=OrderId(new_id()),
-            program=vault.vault_id.hex(),
-            action=Action.CLEAR_TIME,
-            scope={"suspect_since": spell_instant(since)},
-            reason=reason,
-            legal_basis=legal_basis,
-            not_before=now,
-            expires=now + timedelta(days=days),
-            cooling_off_hours=None,
+        drafted = draft(
+            vault, Action.CLEAR_TIME, {"suspect_since": spell_instant(since)}, Terms(reason, legal_basis, days)
         )
     typer.echo(drafted.encode(), nl=False)
 

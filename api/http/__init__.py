@@ -2,8 +2,8 @@
 
 The only package that imports FastAPI.
 
-A request passes: `edge` (limits, headers, log line, metrics, problems) → the routes of `records`, `uploads`,
-`downloads`, `health` → one use case of `vault` in a thread of `workers`.
+A request passes: `edge` (limits, headers, log line, metrics, problems) → a route (`records`, `uploads`, `downloads`,
+`holds`, `orders`, `ledger`, `certificates`, `receipts`, `health`) → one use case of `vault` in a thread of `workers`.
 """
 
 from __future__ import annotations

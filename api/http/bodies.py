@@ -10,9 +10,9 @@ from starlette.requests import Request
 from .departure import Departure
 from .edge import facts_of
 from .limits import Limits
-from .problems import BODY_TOO_LARGE, BODY_TOO_SLOW, CALLER_GONE, LENGTH_UNREADABLE, RefusedError
+from .problems import BODY_TOO_LARGE, BODY_TOO_SLOW, CALLER_GONE, JSON_NEEDED, LENGTH_UNREADABLE, RefusedError
 
-__all__ = ["chunks", "declared_length", "small_body"]
+__all__ = ["chunks", "declared_length", "require_json", "small_body"]
 
 _DIGITS_MAX = 15
 
@@ -29,6 +29,16 @@ def declared_length(request: Request) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX):
         raise RefusedError(LENGTH_UNREADABLE)
     return int(text)
+
+
+def require_json(request: Request) -> None:
+    """Make sure that the body is said to be JSON, before any of it is asked for.
+
+    Raises:
+        RefusedError: it is not.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise RefusedError(JSON_NEEDED)
 
 
 async def chunks(request: Request, limits: Limits, departure: Departure) -> AsyncIterator[bytes]:

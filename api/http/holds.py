@@ -27,10 +27,10 @@ from vault.holds import (
     show_hold,
 )
 
-from .bodies import small_body
+from .bodies import require_json, small_body
 from .desk import Desk
 from .openapi_holds import EXTEND, HOLD, HOLDS, PLACE
-from .problems import FIELDS_INVALID, JSON_NEEDED, RefusedError
+from .problems import FIELDS_INVALID, RefusedError
 from .records import json_response
 
 __all__ = ["ExtendHold", "PlaceHold", "hold_routes"]
@@ -159,8 +159,7 @@ def hold_routes(desk: Desk) -> APIRouter:
 async def _counsel(desk: Desk, request: Request) -> Caller:
     caller = await desk.identify(request)
     caller.require(Role.COUNSEL)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise RefusedError(JSON_NEEDED)
+    require_json(request)
     return caller
 
 

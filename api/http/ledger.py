@@ -5,7 +5,6 @@ For every token but a center's: who only files has no need to see when something
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -20,6 +19,7 @@ from vault.log.showing import consistency, inclusion, latest_checkpoint, leaf_of
 from .desk import Desk
 from .openapi_ledger import CHECKPOINT, CONSISTENCY, ENTRY, INCLUSION
 from .problems import NUMBERS_NEEDED, RefusedError
+from .records import json_response
 
 __all__ = ["ledger_routes"]
 
@@ -54,7 +54,7 @@ def ledger_routes(desk: Desk) -> APIRouter:
             leaf, size = _number(request, "leaf"), _number(request, "size")
             return {"leaf": leaf, "size": size, "path": [one.hex() for one in inclusion(desk.vault, leaf, size)]}
 
-        return _json(await desk.serve(request, _reading(show)))
+        return json_response(await desk.serve(request, _reading(show)))
 
     @routes.get("/v1/ledger/proofs/consistency", **CONSISTENCY)
     async def prove_consistency(request: Request) -> Response:
@@ -62,7 +62,7 @@ def ledger_routes(desk: Desk) -> APIRouter:
             old, new = _number(request, "from"), _number(request, "to")
             return {"from": old, "to": new, "path": [one.hex() for one in consistency(desk.vault, old, new)]}
 
-        return _json(await desk.serve(request, _reading(show)))
+        return json_response(await desk.serve(request, _reading(show)))
 
     return routes
 
@@ -80,7 +80,3 @@ def _number(request: Request, name: str) -> int:
     if len(given) != 1 or _NUMBER.fullmatch(given[0]) is None:
         raise RefusedError(NUMBERS_NEEDED)
     return int(given[0])
-
-
-def _json(content: dict[str, Any]) -> Response:
-    return Response(json.dumps(content).encode(), media_type="application/json")

@@ -1,6 +1,6 @@
 """What /openapi.json says of each operation. Written by hand: routes take the bare request, for speed and for order.
 
-The tests hold it against the routes (tests/api/test_openapi.py).
+The tests hold it against the routes (tests/http/test_operating.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from vault.errors import (
     BadDocumentError,
     CatalogueFullError,
+    DamagedError,
     DestroyedError,
     DocumentConflictError,
     DocumentTooLargeError,
@@ -28,7 +29,7 @@ from vault.errors import (
     UnsupportedTypeError,
 )
 from vault.records.documents import MediaType
-from vault.records.retrieval import DamagedError, Purpose, PurposeError
+from vault.records.retrieval import Purpose, PurposeError
 
 from . import problems
 from .applicants import OpenRecord

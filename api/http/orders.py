@@ -6,7 +6,6 @@ destroy keys is on the command line of another machine.
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request
@@ -19,10 +18,11 @@ from vault.orders.order import spell_instant
 from vault.orders.signatures import SIGNATURES_MAX
 from vault.status import destructions
 
-from .bodies import small_body
+from .bodies import require_json, small_body
 from .desk import Desk
 from .openapi_orders import DESTRUCTIONS, SHOW, SUBMIT
-from .problems import FIELDS_INVALID, JSON_NEEDED, RefusedError
+from .problems import FIELDS_INVALID, RefusedError
+from .records import json_response
 
 __all__ = ["order_routes"]
 
@@ -46,13 +46,12 @@ def order_routes(desk: Desk) -> APIRouter:
     async def submit(request: Request) -> Response:
         caller = await desk.identify(request)
         caller.require(Role.COUNSEL, Role.RECORDS_OFFICER)
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise RefusedError(JSON_NEEDED)
+        require_json(request)
         given = _submission(await small_body(request, desk.limits, desk.departure))
         desk.must_serve()
         signatures = [one.encode() for one in given.signatures]
         accepted = await desk.workers.run(lambda: accept_order(desk.vault, given.order.encode(), signatures))
-        return _json(_told(accepted), 201, {"Location": f"/v1/orders/{accepted.id}"})
+        return json_response(_told(accepted), 201, {"Location": f"/v1/orders/{accepted.id}"})
 
     @routes.get("/v1/orders/{order_id}", **SHOW)  # noqa: FAST003  # from the scope: see `openapi`
     async def show(request: Request) -> Response:
@@ -64,14 +63,14 @@ def order_routes(desk: Desk) -> APIRouter:
 
         caller = await desk.identify(request)
         caller.require(*_OFFICIALS)
-        return _json(_told(await desk.workers.run(look)))
+        return json_response(_told(await desk.workers.run(look)))
 
     @routes.get("/v1/destructions", **DESTRUCTIONS)
     async def list_destructions(request: Request) -> Response:
         caller = await desk.identify(request)
         caller.require(*_OFFICIALS)
         found = await desk.workers.run(lambda: destructions(desk.vault))
-        return _json(
+        return json_response(
             {
                 "destructions": [
                     {
@@ -120,7 +119,3 @@ def _told(one: Accepted) -> dict[str, Any]:
         "used_by": one.used_by,
         "void_reason": one.void_reason,
     }
-
-
-def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(json.dumps(content, ensure_ascii=False).encode(), status, headers, "application/json")

@@ -21,6 +21,7 @@ from vault.errors import (
     CatalogueFullError,
     CustodianError,
     CustodianUnavailableError,
+    DamagedError,
     DestroyedError,
     DocumentConflictError,
     DocumentTooLargeError,
@@ -41,7 +42,7 @@ from vault.errors import (
 )
 from vault.objects import ObjectStoreError
 from vault.records.documents import DOCUMENT_BYTES_MAX
-from vault.records.retrieval import DamagedError, Purpose, PurposeError
+from vault.records.retrieval import Purpose, PurposeError
 
 __all__ = [
     "MEDIA_TYPE",

@@ -15,11 +15,11 @@ from vault.records.filing import complete_record, open_record
 from vault.records.retrieval import read_record
 
 from .applicants import parse_open_record
-from .bodies import small_body
+from .bodies import require_json, small_body
 from .desk import Desk
 from .edge import facts_of
 from .openapi import COMPLETE, DECIDED, OPEN, VIEW
-from .problems import JSON_NEEDED, KEY_MISSING, RefusedError
+from .problems import KEY_MISSING, RefusedError
 
 __all__ = ["json_response", "record_routes"]
 
@@ -35,8 +35,7 @@ def record_routes(desk: Desk) -> APIRouter:
         caller = await desk.identify(request)
         caller.require(Role.CENTER)
         key = _idempotency_key(request)
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise RefusedError(JSON_NEEDED)
+        require_json(request)
         body = await small_body(request, desk.limits, desk.departure)
         applicant = parse_open_record(body).applicant.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         desk.must_serve()

@@ -172,7 +172,7 @@ OWNER = """
 import sys, threading, time
 from pathlib import Path
 from pydantic import SecretStr
-from vault.embedded_store import EmbeddedStore
+from vault.host.embedded_store import EmbeddedStore
 store = EmbeddedStore(Path(sys.argv[1]), "a", SecretStr("b" * 20))
 starter = threading.Thread(target=store.start)
 starter.start()

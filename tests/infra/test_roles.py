@@ -143,7 +143,7 @@ CHANGES = [
     "DELETE FROM holds",
     "UPDATE roots SET master = master",
     "UPDATE sealed_pages SET sealed = sealed",
-    "UPDATE policies SET retention_months = 1",
+    "UPDATE policies SET adopted_at = 1",
     "UPDATE orders SET body = body",
     "UPDATE orders SET effective_at = 1",
     "UPDATE list_slots SET slots = slots",

@@ -1,4 +1,4 @@
-"""Who must have signed what: the table of RULES.md, and one person for each place."""
+"""Who must have signed what: the table of docs/spec/order.md, and one person for each place."""
 
 import pytest
 

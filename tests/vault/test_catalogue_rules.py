@@ -108,11 +108,11 @@ FORBIDDEN = {
     "orders_stay": "DELETE FROM orders",
     "lists_stay": "DELETE FROM lists",
     "list_slots_stay": "DELETE FROM list_slots",
-    "policies_are_append_only": "UPDATE policies SET retention_months = 1",
+    "policies_are_append_only": "UPDATE policies SET adopted_at = 1",
     "lists_are_append_only": "UPDATE lists SET count = 1",
     "list_slots_are_append_only": "UPDATE list_slots SET cohort_id = cohort_id",
-    "policies_follow_one_another": "INSERT INTO policies SELECT 0, document, approvals, order_id, time_zone, "
-    "retention_months, abandon_after_hours, adopted_at FROM policies",
+    "policies_follow_one_another": "INSERT INTO policies "
+    "SELECT 0, document, approvals, order_id, adopted_at FROM policies",
     "orders_are_used_once": "UPDATE orders SET used_at = 1, used_by = 'x'",
     "orders_are_used_once: changed": "UPDATE orders SET body = '{{}}'",
     "destructions_have_authority": "UPDATE destructions SET condemned_at = 1 WHERE id = '{frozen}'",

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 NOBODY = 65534
 AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
 WITHOUT_LOCKING = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock", "--"]
-LINE = "import sys; from vault.hardening import harden; {}; print({}, flush=True); {}; sys.stdin.read()"
+LINE = "import sys; from vault.host.hardening import harden; {}; print({}, flush=True); {}; sys.stdin.read()"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else or give up a capability")
 
 

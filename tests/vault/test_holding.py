@@ -8,7 +8,7 @@ from keystore import Custodian
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket, refused
 from tests.vault.world import Record, World
-from vault.errors import DestructionRefusedError, NotFoundError, RuleBrokenError, VaultError
+from vault.errors import DestructionRefusedError, HoldRefusedError, NotFoundError, RuleBrokenError
 from vault.holds import NothingToHoldError, copy_held_keys, list_holds
 from vault.ids import new_id
 from vault.keys.custody import Custody
@@ -87,7 +87,7 @@ def test_a_hold_on_nobody_is_not_placed(quick_world: World) -> None:
 @pytest.mark.parametrize("docket", ["", "Jane Doe", "x" * 61, "-1", "a\n", "é", "a'b", "a_b"])
 def test_a_docket_has_no_room_for_names(quick_world: World, docket: str) -> None:
     record = quick_world.file()
-    with pytest.raises(VaultError, match="docket"):
+    with pytest.raises(HoldRefusedError, match="docket"):
         place_hold(quick_world.vault, [record.id], docket)
     assert quick_world.value("SELECT COUNT(*) FROM holds") == 0
 
@@ -98,7 +98,7 @@ def test_dockets_that_courts_use(quick_world: World, docket: str) -> None:
 
 
 def test_too_many_records_are_refused_before_anything_is_looked_up(quick_world: World) -> None:
-    with pytest.raises(VaultError, match="100000"):
+    with pytest.raises(HoldRefusedError, match="100000"):
         place_hold(quick_world.vault, ["x"] * 100_001, "d")
 
 

@@ -36,7 +36,7 @@ def test_counsel_is_told_of_a_hold_that_came_too_late_until_somebody_has_answere
         placed = place_hold(world.vault, [dead.id, living.id], "16-cv-100")
         assert placed.answers[dead.id].endswith(done.id)
     (said,) = too_late(world)
-    assert f"Hold {placed.hold_id}, docket 16-cv-100, came too late for 1 records that it names: {done.id}" in said
+    assert f"Hold {placed.hold_id}, docket 16-cv-100, came too late for 1 record that it names: {done.id}" in said
     for _ in range(2):
         with pytest.raises(NothingToHoldError):
             place_hold(world.vault, [dead.id], "16-cv-101")

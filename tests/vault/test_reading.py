@@ -10,11 +10,11 @@ from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import PURPOSE, Record, World, png
 from vault.access import Caller, ForbiddenError
 from vault.destruction.reclaim import reclaim
-from vault.errors import BusyError, DestroyedError, NotFoundError, RuleBrokenError
+from vault.errors import BusyError, DamagedError, DestroyedError, NotFoundError, RuleBrokenError
 from vault.ids import new_id
 from vault.keys import keyring
 from vault.keys.keyring import record_key
-from vault.records.retrieval import DamagedError, PurposeError, read_document, read_record
+from vault.records.retrieval import PurposeError, read_document, read_record
 
 
 def reads(world: World) -> int:

@@ -391,7 +391,7 @@ def test_a_revoked_token_is_refused_at_once(quick_world: World) -> None:
 @pytest.mark.parametrize("label", ["", "x" * 81])
 def test_labels_have_a_length(quick_world: World, label: str) -> None:
     before = len(list_tokens(quick_world.vault))
-    with pytest.raises(VaultError):
+    with pytest.raises(VaultError, match="1 to 80 characters"):
         create_token(quick_world.vault, Role.CENTER, label)
     assert len(list_tokens(quick_world.vault)) == before
 

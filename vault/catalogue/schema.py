@@ -83,14 +83,11 @@ policies = sa.Table(
     "policies",
     metadata,
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
-    # The whole policy, as it was signed; the columns after it repeat what queries need.
+    # The whole policy, as it was signed.
     sa.Column("document", sa.LargeBinary, nullable=False),
     # Who approved it, with their signatures: over the document itself, or over the order that adopted it.
     sa.Column("approvals", sa.JSON, nullable=False),
     sa.Column("order_id", sa.String(26)),
-    sa.Column("time_zone", sa.String(64), nullable=False),
-    sa.Column("retention_months", sa.Integer, nullable=False),
-    sa.Column("abandon_after_hours", sa.Integer, nullable=False),
     sa.Column("adopted_at", Instant, nullable=False),
 )
 

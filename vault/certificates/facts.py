@@ -28,7 +28,7 @@ from vault.wording import number_of
 from .observations import Dates, dates_of, failures, told
 from .reasons import holds_past
 
-__all__ = ["CERTIFICATE", "REHEARSAL", "certificate_facts"]
+__all__ = ["CERTIFICATE", "REHEARSAL", "cannot_prove", "certificate_facts"]
 
 CERTIFICATE: Final = "shredvault/certificate/v1"
 REHEARSAL: Final = "shredvault/rehearsal-certificate/v1"
@@ -109,7 +109,7 @@ def certificate_facts(
         },
         "ledger": dict(ledger),
         "not_destroyed": _not_destroyed(destruction),
-        "cannot_prove": [*_silent_elsewhere(destruction.observed), *_OUTSIDE],
+        "cannot_prove": cannot_prove(destruction.observed),
     }
 
 
@@ -243,13 +243,13 @@ def _not_destroyed(destruction: Destruction) -> list[str]:
     return [*told, "Every record that was filed after the list was frozen.", "Whatever is kept outside this vault."]
 
 
-def _silent_elsewhere(observed: Mapping[str, Any]) -> list[str]:
+def cannot_prove(observed: Mapping[str, Any]) -> list[str]:
+    """What no observation of a destruction can show, in sentences for people."""
     count = observed.get("nodes_presumed_dead", 0)
     if not count:
-        return []
-    return [
-        (
-            f"That {count} process(es) of the vault, out of reach and silent past their lease, have ended: "
-            "whoever stopped them may still have old keys in their memory."
-        )
-    ]
+        return list(_OUTSIDE)
+    silent = (
+        f"That {count} process(es) of the vault, out of reach and silent past their lease, have ended: "
+        "whoever stopped them may still have old keys in their memory."
+    )
+    return [silent, *_OUTSIDE]

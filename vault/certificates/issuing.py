@@ -22,13 +22,14 @@ from vault.catalogue.schema import destructions, journal
 from vault.context import Vault, note
 from vault.errors import CertificateRefusedError, NotFoundError
 from vault.ids import DestructionId
+from vault.law.retention import OF_RECORDS
 from vault.log import SigningKey
 from vault.log.ledger import publish, published_mark
 from vault.log.merkle import leaf_hash
 from vault.log.stored import entries, prove_inclusion, root_at
 
 from .facts import CERTIFICATE, REHEARSAL, certificate_facts
-from .observations import OF_RECORDS, require_observed
+from .observations import require_observed
 
 __all__ = [
     "ISSUED",

@@ -18,11 +18,10 @@ from vault.catalogue.schema import record_states, records
 from vault.clocks.clock import civil_date
 from vault.errors import CertificateRefusedError
 from vault.law.policy import Policy
+from vault.law.retention import OF_RECORDS
 
-__all__ = ["FEWEST", "OF_RECORDS", "Dates", "dates_of", "failures", "require_observed", "told"]
+__all__ = ["FEWEST", "Dates", "dates_of", "failures", "require_observed", "told"]
 
-OF_RECORDS: Final = ("sweep", "scrub", "destroy", "sunset")
-"""Kinds of destructions in which records die; others replace keys, and have no certificate."""
 FEWEST: Final = 10
 """Of fewer records than this no dates are told: they would be dates of persons."""
 

@@ -1,4 +1,4 @@
-"""Steps 2 and 3 of a destruction: what the next tree keeps and drops, staged, mirrored, read back and checked.
+"""Step 3 of a destruction: what the next tree keeps and drops, staged, mirrored, read back and checked.
 
 Nothing here destroys or switches anything; a staging that is given up is only litter.
 """
@@ -32,7 +32,7 @@ from vault.errors import BusyError
 from vault.keys import mirror
 from vault.keys.keyring import open_root, page_loader
 
-__all__ = ["Plan", "Staging", "plan_tree", "revisions_of", "stage_and_check"]
+__all__ = ["Plan", "Staging", "plan_tree", "read_staged", "revisions_of", "stage_and_check"]
 
 _INDEX_BIT = 1 << INDEX_SLOT
 _BITMAP_BYTES = 128
@@ -167,21 +167,13 @@ def _check(
     custodian: Custodian,
 ) -> GraphReport:
     """Run the key-graph check on what the bucket gives back, not on what was meant to be there."""
-    tree = staged.root.tree
-    try:
-        seen = mirror.read_back(vault.bucket, vault.vault_id, tree, staged.root.version)
-    except SealBrokenError as broken:
-        message = "The mirror of the staged tree, as read back, is damaged."
-        raise KeyGraphError(message) from broken
-    if seen != staged:
-        message = "The mirror of the staged tree, as read back, is not what was written."
-        raise KeyGraphError(message)
+    seen = read_staged(vault, staged)
     pages = {page.cohort: page for page in seen.pages}
     return check_graph(
         vault.vault_id,
         old,
         old_master,
-        page_loader(tx, tree),
+        page_loader(tx, staged.root.tree),
         seen.root,
         pages.__getitem__,
         rewritten={
@@ -191,3 +183,21 @@ def _check(
         dropped=plan.dropped,
         custodian=custodian,
     )
+
+
+def read_staged(vault: Vault, staged: StagedTree) -> StagedTree:
+    """What the bucket gives back of a staged tree that was mirrored: the same to the byte.
+
+    Raises:
+        KeyGraphError: it is damaged, or is not what was written.
+        ObjectStoreError: the object store failed.
+    """
+    try:
+        seen = mirror.read_back(vault.bucket, vault.vault_id, staged.root.tree, staged.root.version)
+    except SealBrokenError as broken:
+        message = "The mirror of the staged tree, as read back, is damaged."
+        raise KeyGraphError(message) from broken
+    if seen != staged:
+        message = "The mirror of the staged tree, as read back, is not what was written."
+        raise KeyGraphError(message)
+    return seen

@@ -19,7 +19,9 @@ from vault.catalogue.schema import destructions, journal
 from vault.context import Vault, note
 from vault.errors import HoldRefusedError, NotFoundError
 from vault.ids import new_id
+from vault.law.retention import OF_RECORDS
 from vault.log.ledger import publish
+from vault.wording import number_of
 
 from .answers import HELD, UNKNOWN
 
@@ -28,7 +30,6 @@ __all__ = ["Late", "acknowledge_late", "late_holds", "note_late"]
 NAME_CHARACTERS_MAX: Final = 80
 _CAME: Final = "hold came too late"
 _KNOWN: Final = "late hold acknowledged"
-_OF_RECORDS: Final = ("sweep", "scrub", "destroy", "sunset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class Late:
         """What counsel is told."""
         name = f"Hold {self.hold_id}" if self.hold_id else "A hold that could not be placed"
         name += f", docket {self.docket}," if self.docket else ""
-        what = f"for {self.records} records that it names" if self.records else "for what was being destroyed"
+        named = number_of(self.records, "record")
+        what = f"for {named} that it names" if self.records else "for what was being destroyed"
         return (
             f"{name} came too late {what}: {', '.join(self.destructions)}. Tell counsel, and then "
             f"`shredvault hold acknowledge {self.entry}`."
@@ -84,7 +86,7 @@ def note_late(
             assert dead is not None
             died[record_id] = dead.destruction_id
     under_way = destructions.c.condemned_at.is_not(None) & destructions.c.completed_at.is_(None)
-    of_records = under_way & destructions.c.kind.in_(_OF_RECORDS)
+    of_records = under_way & destructions.c.kind.in_(OF_RECORDS)
     dying = tx.execute(sa.select(destructions.c.id).where(of_records)).scalars().all() if by_rule else ()
     by = sorted({*died.values(), *dying})
     if not by:

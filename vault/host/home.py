@@ -2,9 +2,9 @@
 
 ```
 home/          0700
-  vault.json        which vault this is, where its bucket, its custodian and its database are
+  vault.json        which vault this is, where its bucket, its custodians and its database are
   bucket.json 0600  the bucket's credentials
-  signing.json 0600 the key that signs the ledger's checkpoints
+  signing.json 0600 the key that signs the ledger's checkpoints, and certificates
   catalogue.db 0600 unless another database is named
   destructions/     records of destructions
   last-checkpoint   0600 the ledger's checkpoint as `status --check` saw it last

@@ -1,7 +1,7 @@
 """The retention policy: one canonical document with versions (P1), and the arithmetic of due dates (T2, T3).
 
 A policy says how long records are kept, by when they must be gone, who approves what, and with which keys. It is
-stored whole beside what is needed in queries; `vault.orders.adopting` says how one comes into force (P2).
+stored whole, as it was signed; `vault.orders.adopting` says how one comes into force (P2).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vault.errors import NotCanonicalError, PolicyError
 
 from .people import Person, check_signers
 
-__all__ = ["POLICY_FORMAT", "GoneBy", "Mode", "Policy", "Sunset", "due_on"]
+__all__ = ["PERIODS_MAX", "POLICY_FORMAT", "GoneBy", "Mode", "Policy", "Sunset", "due_on"]
 
 POLICY_FORMAT: Final = "shredvault/policy/v1"
 MONTHS_LIMIT: Final = 120
@@ -30,7 +30,7 @@ HOURS_LIMIT: Final = 30 * 24
 TAIL_DAYS_LIMIT: Final = 3650
 PROGRAM_CHARACTERS_MAX: Final = 100
 PERIODS_MAX: Final = 100
-"""Filing periods in the scope of a sunset."""
+"""Filing periods that a sunset is about, or that a decision about it keeps."""
 _X25519_BYTES: Final = 32
 
 

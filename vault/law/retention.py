@@ -1,9 +1,9 @@
 """The one predicate: may this record be condemned, and if not, why not.
 
 It is SQL, evaluated on the state of the transaction that asks; nothing else in the vault decides it. What
-must be true of a condemned record: it is on the frozen list; it is due, or ordered, or was never completed
-and has been given up; and no hold that is in force matches it. Holds are evaluated here, in the transaction that asks,
-never by a periodic job (H8).
+must be true of a condemned record: it is on the frozen list; it is due, or ordered, or a sunset that has latched takes
+it, or it was never completed and has been given up; nobody ordered it to be kept past its due date; and no hold that is
+in force matches it. Holds are evaluated here, in the transaction that asks, never by a periodic job (H8).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from vault.catalogue.schema import cohorts, records
 
 __all__ = [
     "CONDEMNABLE",
+    "OF_RECORDS",
     "Cause",
     "Predicate",
     "Sunken",
@@ -59,6 +60,8 @@ class Verdict(StrEnum):
 
 
 CONDEMNABLE: Final = (Verdict.DUE, Verdict.ORDERED, Verdict.GIVEN_UP)
+OF_RECORDS: Final = tuple(Cause)
+"""Kinds of destructions in which records die; the others only replace masters or end held copies of keys."""
 
 
 @dataclass(frozen=True, slots=True)

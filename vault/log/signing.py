@@ -1,7 +1,8 @@
 """The vault's signing key: an Ed25519 key in `signing.json` in the home, mode 0600, made when the vault is founded.
 
-It signs checkpoints of the ledger. It is no master: whoever has it reads nothing; he could sign another history, and
-that is what witnesses and the copy in the bucket are against. It belongs in the backup of the home.
+It signs checkpoints of the ledger and certificates of destruction. It is no master: whoever has it reads nothing; he
+could sign another history, and that is what witnesses and the copy in the bucket are against. It belongs in the backup
+of the home.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an order can order, and who must have signed it: the table of RULES.md as data, and one pure question."""
+"""What an order can order, and who must have signed it: the table of docs/spec/order.md, and one pure question."""
 
 from __future__ import annotations
 

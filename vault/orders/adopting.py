@@ -74,9 +74,6 @@ def store_policy(tx: Transaction, facts: Mapping[str, Any], adopted_at: datetime
             document=document,
             approvals=facts["approvals"],
             order_id=facts["order"],
-            time_zone=policy.time_zone,
-            retention_months=policy.retention_months,
-            abandon_after_hours=policy.abandon_after_hours,
             adopted_at=adopted_at,
         )
     )

@@ -26,7 +26,6 @@ from vault.sunset.latching import require_not_sealed_off
 from .sheets import Sheet, Slip, document_context, name_tag
 
 __all__ = [
-    "DamagedError",
     "DocumentLine",
     "DocumentReading",
     "Purpose",

@@ -10,10 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from keystore import (
-    StagedTree,
-    Tree,
-)
+from keystore import COHORT_SLOTS, StagedTree, Tree
 from vault.catalogue import Transaction, keys
 from vault.catalogue.destructions import insert_destruction
 from vault.catalogue.law import certificates, orders
@@ -43,7 +40,6 @@ from .salvage import Found, History, ReachableKeys, earliest_due
 __all__ = ["fill_catalogue"]
 
 _BATCH: Final = 10_000
-_ALL_SLOTS_USED: Final = 1024
 
 
 def fill_catalogue(
@@ -136,7 +132,7 @@ def _fill_records(
     due = {manifest.cohort: manifest.due_on for manifest, _ in every}
     listed = {cohort for one in history.destructions.values() for cohort in one.slots}
     for cohort in sorted({*due, *listed, *used}):
-        row = {"id": cohort, "due_on": due.get(cohort, now.date()), "opened_at": now, "next_slot": _ALL_SLOTS_USED}
+        row = {"id": cohort, "due_on": due.get(cohort, now.date()), "opened_at": now, "next_slot": COHORT_SLOTS}
         tx.execute(sa.insert(cohorts).values(row))
     for manifest, key in every:
         tx.execute(

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 from keystore import (
     INDEX_SLOT,
@@ -33,6 +33,7 @@ from vault.holds.history import EVENTS, HeldBy, tell
 from vault.ids import DestructionId, RecordId
 from vault.keys import mirror
 from vault.law.policy import Policy, due_on
+from vault.law.retention import OF_RECORDS
 from vault.log.ledger import Entry, Mark, read_ledger
 from vault.objects import Bucket
 from vault.records.manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, Manifest
@@ -49,9 +50,6 @@ __all__ = [
     "read_history",
 ]
 
-PACK_LIMIT_BYTES: Final = 4 * 1024**3
-_OF_RECORDS: Final = ("sweep", "scrub", "destroy", "sunset")
-
 
 @dataclass(slots=True)
 class Condemned:
@@ -63,7 +61,6 @@ class Condemned:
     condemned_at: datetime | None = None
     condemned: int = 0
     completed_at: datetime | None = None
-    undone: bool = False
     slots: dict[int, int] = field(default_factory=dict)
     """Who was condemned, as bitmaps by cohort; empty before that."""
     withdrawn_places: str = ""
@@ -119,7 +116,7 @@ class History:
 
     def destructions_of_records(self) -> Iterator[Condemned]:
         """Those in which records die, not only the held copies of keys or masters."""
-        return (one for one in self.destructions.values() if one.facts["kind"] in _OF_RECORDS)
+        return (one for one in self.destructions.values() if one.facts["kind"] in OF_RECORDS)
 
     def condemned_by(self, cohort: int, slot: int) -> DestructionId | None:
         """Which destruction of records condemned this slot."""
@@ -225,8 +222,6 @@ def _apply_destruction(history: History, entry: Entry) -> None:
             one.completed_at = entry.at
             history.masters.pop(str(facts.get("master")), None)
             one.condemned_at = one.condemned_at or entry.at
-        case "undone":
-            history.destructions[entry.subject].undone = True
 
 
 class ReachableKeys:
@@ -250,7 +245,7 @@ class ReachableKeys:
         for tree in Tree:
             packs: dict[int, tuple[StagedTree, dict[int, int]]] = {}
             for name in bucket.names(f"{mirror.PREFIX}{tree}/"):
-                staged, carried = mirror.unpack(vault_id, bucket.get(name, limit=PACK_LIMIT_BYTES))
+                staged, carried = mirror.unpack(vault_id, bucket.get(name, limit=mirror.PACK_LIMIT_BYTES))
                 packs[staged.root.version] = staged, carried
                 self.cohorts.update(carried, (page.cohort for page in staged.pages))
                 self.epochs[tree] = max(self.epochs[tree], staged.root.epoch)

@@ -20,7 +20,6 @@ from keystore import (
     MasterState,
     OpenTree,
     Rewrite,
-    SealBrokenError,
     SealedPage,
     StagedTree,
     Tree,
@@ -30,7 +29,7 @@ from keystore import (
 )
 from vault.catalogue import Transaction, keys
 from vault.context import Vault
-from vault.destruction.staging import Plan, Staging
+from vault.destruction.staging import Plan, Staging, read_staged
 from vault.keys import mirror
 from vault.keys.keyring import custodian_of, open_tree
 
@@ -95,7 +94,7 @@ def stage_from_held(vault: Vault, plan: Plan, new_master: str) -> Staging:
         )
         size = mirror.write(vault.bucket, vault.vault_id, staged, {})
         vault.settle()
-        seen = _read_back(vault, staged)
+        seen = read_staged(vault, staged)
         with OpenTree.open(vault.vault_id, seen.root, custodian) as opened:
             _check(opened, seen, put)
     report = GraphReport(0, len(put), sum(len(slots) for slots in put.values()))
@@ -120,18 +119,6 @@ def _held_keys(vault: Vault, tx: Transaction, plan: Plan, owned: ExitStack) -> d
 
 def _no_page(cohort: int) -> SealedPage:
     raise KeyError(cohort)
-
-
-def _read_back(vault: Vault, staged: StagedTree) -> StagedTree:
-    try:
-        seen = mirror.read_back(vault.bucket, vault.vault_id, Tree.ACTIVE, staged.root.version)
-    except SealBrokenError as broken:
-        message = "The mirror of the staged tree, as read back, is damaged."
-        raise KeyGraphError(message) from broken
-    if seen != staged:
-        message = "The mirror of the staged tree, as read back, is not what was written."
-        raise KeyGraphError(message)
-    return seen
 
 
 def _check(opened: OpenTree, seen: StagedTree, put: Mapping[int, Mapping[int, Key]]) -> None:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from vault.clocks.clock import civil_date
 from vault.errors import OrderRefusedError
-from vault.law.policy import Sunset, due_on
+from vault.law.policy import PERIODS_MAX, Sunset, due_on
 
 __all__ = [
     "DECISIONS",
@@ -36,7 +36,6 @@ DECISIONS: Final = ("preserve", "destroy-at-sunset", "partial")
 DESTROY: Final = "DESTROY"
 NOTICE_DAYS: Final = (90, 30, 7, 1)
 """Days before the deadline at which it is announced (S6)."""
-PERIODS_MAX: Final = 100
 _MARGIN: Final = timedelta(hours=48)
 _FORECASTS: Final = 3
 _EVER: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC))

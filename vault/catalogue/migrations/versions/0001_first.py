@@ -114,9 +114,6 @@ def upgrade() -> None:
         sa.Column("document", sa.LargeBinary(), nullable=False),
         sa.Column("approvals", sa.JSON(), nullable=False),
         sa.Column("order_id", sa.String(length=26), nullable=True),
-        sa.Column("time_zone", sa.String(length=64), nullable=False),
-        sa.Column("retention_months", sa.Integer(), nullable=False),
-        sa.Column("abandon_after_hours", sa.Integer(), nullable=False),
         sa.Column("adopted_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("version", name=op.f("pk_policies")),
     )
