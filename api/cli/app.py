@@ -151,7 +151,10 @@ def _run() -> int:
         return ExitCode.INTERRUPTED
     except typer.TyperException as usage:
         if text := usage.format_message():
-            note(f"{text.rstrip('.')}. `shredvault --help` is the manual.")
+            # pydantic, which checks a list of words, puts its own name for the fault before the sentence.
+            sentence = text.removesuffix(".").replace(": Value error, ", ": ")
+            end = "" if sentence.endswith("?") else "."
+            note(f"{sentence}{end} `shredvault --help` is the manual.")
         return ExitCode.USAGE
     except OSError as error:
         note(f"{error.strerror or 'The system refused'}: {error.filename or 'a file or connection'}.")
