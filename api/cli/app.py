@@ -48,14 +48,17 @@ key they stay closed.
 
 \b
 A first vault:
-  shredvault policy draft --out policy.json --with people.json --allowed-signers signers
-  shredvault init --policy policy.json --approval ada.sig --approval carl.sig --approval rita.sig
+  shredvault policy draft --out policy.json --with people.json \\
+      --allowed-signers signers
+  shredvault init --policy policy.json \\
+      --approval ada.sig --approval carl.sig --approval rita.sig
   shredvault access create --role center --label "Queens center"
   shredvault serve
 Every night:
   shredvault sweep
 Before a judge asks:
-  shredvault hold place --program --kind court-order --authority "Supreme Court" --docket 16-cv-100
+  shredvault hold place --program --kind court-order \\
+      --authority "Supreme Court" --docket 16-cv-100
 See the whole story in a minute, or rehearse the end of a program:
   shredvault demo
   shredvault rehearse
