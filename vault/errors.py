@@ -86,8 +86,9 @@ class NotApprovedError(OrderRefusedError):
     """The policy does not carry the approvals without which nothing is destroyed under it."""
 
     def __init__(self, lacking: str) -> None:
+        self.lacking = lacking
         super().__init__(
-            f"Nothing was destroyed: the policy in force is not approved by {lacking}. Filing goes on. Draft a policy "
+            f"Nothing is destroyed: the policy in force is not approved by {lacking}. Filing goes on. Draft a policy "
             "with `shredvault policy draft`, have it signed, and put it in force with `shredvault policy adopt`."
         )
 

@@ -18,6 +18,7 @@ from vault.catalogue.locked import Remaining, remaining
 from vault.catalogue.schema import cohorts, documents, gone_records, record_states
 from vault.certificates.facts import cannot_prove
 from vault.clocks.clock import civil_date
+from vault.orders.adopting import lacking_approvals
 
 from .catalogue import keys
 from .context import Vault, current_policy
@@ -46,6 +47,8 @@ class Status:
     now: datetime
     time_zone: str
     retention_months: int
+    policy_lacks: str | None
+    """Who has not approved the policy in force; nothing is destroyed until they have."""
     records: dict[str, int]
     documents: int
     held: int
@@ -95,6 +98,7 @@ def status_of(vault: Vault) -> Status:
             now=now,
             time_zone=policy.time_zone,
             retention_months=policy.retention_months,
+            policy_lacks=lacking_approvals(tx),
             records=states,
             documents=tx.execute(sa.select(sa.func.count()).select_from(documents)).scalar_one(),
             held=held,

@@ -48,14 +48,17 @@ key they stay closed.
 
 \b
 A first vault:
-  shredvault policy draft --out policy.json --with people.json --allowed-signers signers
-  shredvault init --policy policy.json --approval ada.sig --approval carl.sig --approval rita.sig
+  shredvault policy draft --out policy.json --with people.json \\
+      --allowed-signers signers
+  shredvault init --policy policy.json \\
+      --approval ada.sig --approval carl.sig --approval rita.sig
   shredvault access create --role center --label "Queens center"
   shredvault serve
 Every night:
   shredvault sweep
 Before a judge asks:
-  shredvault hold place --program --kind court-order --authority "Supreme Court" --docket 16-cv-100
+  shredvault hold place --program --kind court-order \\
+      --authority "Supreme Court" --docket 16-cv-100
 See the whole story in a minute, or rehearse the end of a program:
   shredvault demo
   shredvault rehearse
@@ -151,7 +154,10 @@ def _run() -> int:
         return ExitCode.INTERRUPTED
     except typer.TyperException as usage:
         if text := usage.format_message():
-            note(f"{text.rstrip('.')}. `shredvault --help` is the manual.")
+            # pydantic, which checks a list of words, puts its own name for the fault before the sentence.
+            sentence = text.removesuffix(".").replace(": Value error, ", ": ")
+            end = "" if sentence.endswith("?") else "."
+            note(f"{sentence}{end} `shredvault --help` is the manual.")
         return ExitCode.USAGE
     except OSError as error:
         note(f"{error.strerror or 'The system refused'}: {error.filename or 'a file or connection'}.")

@@ -14,6 +14,7 @@ import typer
 
 from vault.catalogue.destructions import Destruction
 from vault.certificates import issue_missing
+from vault.clocks.timekeeping import time_state
 from vault.context import Vault, current_policy
 from vault.destruction.carrying_out import carry_out, require_newest_keys
 from vault.destruction.frozen_lists import (
@@ -25,14 +26,14 @@ from vault.destruction.frozen_lists import (
     freeze_sweep,
 )
 from vault.destruction.reclaim import reclaim
-from vault.errors import NotFoundError
+from vault.errors import NotApprovedError, NotFoundError
 from vault.holds import copy_held_keys, finish_endings
 from vault.host.fences import Node
 from vault.host.home import Home, open_vault
 from vault.ids import DestructionId
 from vault.keys.moving import renew_masters
 from vault.law.retention import Cause
-from vault.orders import Action
+from vault.orders import Action, lacking_approvals
 from vault.status import destruction_record, destructions, find_destruction, write_destruction_record
 from vault.sunset.ended import has_ended
 from vault.sunset.latching import tick
@@ -99,7 +100,7 @@ def sweep(
     with open_vault(where.path, ask=somebody()) as vault, Node(vault):
         seen = forecast(vault, Cause.SWEEP)
         if dry_run:
-            _show_forecast(seen, as_json=as_json)
+            _show_forecast(vault, seen, as_json=as_json)
             return
         require_newest_keys(vault)
         for sentence in tick(vault):
@@ -199,14 +200,14 @@ def _under_order(
     where = Home.at(load_settings(home=home).home_folder)
     with open_vault(where.path, ask=somebody()) as vault, Node(vault):
         if order_id is None and dry_run and cause is Cause.SCRUB:
-            _show_forecast(forecast(vault, cause), as_json=as_json)
+            _show_forecast(vault, forecast(vault, cause), as_json=as_json)
             return
         if order_id is None:
             message = f"A {cause} needs an order; `shredvault order draft {cause}` writes one to be signed."
             raise CommandError(ExitCode.USAGE, message)
         seen = forecast_ordered(vault, order_id, Action(cause))
         if dry_run:
-            _show_forecast(seen, as_json=as_json)
+            _show_forecast(vault, seen, as_json=as_json)
             return
         if not yes and seen.would_die:
             _confirm(seen)
@@ -230,7 +231,7 @@ def _confirm(seen: Forecast) -> None:
         raise CommandError(ExitCode.NOT_CONFIRMED, "That is not the phrase. Nothing was destroyed.")
 
 
-def _show_forecast(seen: Forecast, *, as_json: bool) -> None:
+def _show_forecast(vault: Vault, seen: Forecast, *, as_json: bool) -> None:
     dies, lives = sum(seen.would_die.values()), sum(seen.would_live.values())
     if as_json:
         print_json(
@@ -247,7 +248,21 @@ def _show_forecast(seen: Forecast, *, as_json: bool) -> None:
     rows += [("would be kept", count, _WHY[why]) for why, count in sorted(seen.would_live.items())]
     if rows:
         table(("", "records", "because"), rows)
-    say(f"{_CALLED[seen.cause]} now would destroy {number_of(dies, 'record')} and keep {lives}. Nothing was changed.")
+    refused = _refusals(vault, seen.cause)
+    unless = ", if it were not refused" if refused else ""
+    would = f"{_CALLED[seen.cause]} now would destroy {number_of(dies, 'record')} and keep {lives}{unless}."
+    say(f"{would} Nothing was changed.")
+    for sentence in refused:
+        note(sentence)
+
+
+def _refusals(vault: Vault, cause: Cause) -> list[str]:
+    """Why nothing at all would be destroyed now, whatever is due."""
+    with vault.catalogue.read() as tx:
+        suspect = time_state(tx).suspect_since is not None
+        lacking = lacking_approvals(tx) if cause is Cause.SWEEP else None
+    found = ["The time is suspect, and nothing is destroyed until that is cleared: `shredvault time show`."] * suspect
+    return found + ([str(NotApprovedError(lacking))] if lacking else [])
 
 
 def _destroy(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vault.errors import HomeError
+from vault.catalogue import Catalogue
+from vault.errors import HomeError, NotApprovedError
 from vault.host.home import AWS, EMBEDDED, Founding, Home, found_vault, open_vault
+from vault.orders import lacking_approvals
 from vault.status import status_of
 
 from .exits import CommandError, ExitCode
 from .manual import described
 from .orders import read_file
-from .screen import facts, print_json, say, somebody
+from .screen import facts, note, print_json, say, somebody
 from .settings import HomeOption, JsonOption, Settings, load_settings
 
 __all__ = ["init"]
@@ -178,6 +181,7 @@ def _tell(settings: Settings, *, founded: bool, as_json: bool) -> None:
         return
     if not founded:
         say(f"There is a vault in {home.path} already; nothing was changed.")
+        _warn(home)
         return
     say(f"The vault is founded in {home.path}.")
     objects = home.settings["objects"]
@@ -189,3 +193,12 @@ def _tell(settings: Settings, *, founded: bool, as_json: bool) -> None:
         ]
     )
     say('Next: shredvault access create --role center --label "…", then shredvault serve.')
+    _warn(home)
+
+
+def _warn(home: Home) -> None:
+    """Two approvals of three found a vault as none do; who gave them must not learn it from the first sweep."""
+    with closing(Catalogue(home.database)) as catalogue, catalogue.read() as tx:
+        lacking = lacking_approvals(tx)
+    if lacking:
+        note(str(NotApprovedError(lacking)))

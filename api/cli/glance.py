@@ -109,6 +109,7 @@ def _attention(seen: Status, to_sweep: int) -> list[str]:
 def _show(seen: Status, to_sweep: int, ledger: _Ledger | None) -> None:
     say(f"Vault {seen.vault_id}, {when(seen.now)}")
     states = ", ".join(f"{count} {state}" for state, count in sorted(seen.records.items()))
+    entries = number_of(ledger.size, "entry") if ledger and ledger.size else None
     unfinished = number_of(len(seen.unfinished_destructions), "destruction")
     facts(
         [
@@ -117,13 +118,20 @@ def _show(seen: Status, to_sweep: int, ledger: _Ledger | None) -> None:
             ("on hold", f"{number_of(seen.held, 'record')} under {number_of(seen.holds_in_force, 'hold')}"),
             ("to be swept", f"{to_sweep} now; next due date {seen.next_due or '-'} ({seen.time_zone})"),
             ("kept for", f"{seen.retention_months} months"),
+            ("policy", _approval(seen)),
             ("unfinished", f"{unfinished}, {seen.to_reclaim} to reclaim"),
             *([("locked", locked_objects(seen.locked))] if seen.locked.count else []),
             ("keys", f"{number_of(seen.cohorts, 'cohort')}, {seen.keystore_bytes:,} bytes, epochs {_epochs(seen)}"),
-            *([("ledger", f"{ledger.size} entries, as before and as in the bucket")] if ledger and ledger.size else []),
+            *([("ledger", f"{entries}, as before and as in the bucket")] if entries else []),
             ("master keys", ", ".join(f"{uri} ({kind})" for uri, kind in seen.custodians.items())),
         ]
     )
+
+
+def _approval(seen: Status) -> str:
+    if seen.policy_lacks is None:
+        return "approved"
+    return f"not approved by {seen.policy_lacks}: nothing is destroyed"
 
 
 def _epochs(seen: Status) -> str:

@@ -294,7 +294,9 @@ def show(*, hold_id: HoldIdArgument, home: HomeOption = None, as_json: JsonOptio
         return
     # How many are named by id; with rules it protects others as well.
     shown["named by id"] = shown.pop("records")
-    facts((name, "-" if value is None else value) for name, value in shown.items() if name not in {"scopes", "sealed"})
+    shown |= {name: when(value) for name, value in asdict(line).items() if isinstance(value, datetime)}
+    told = {name: value for name, value in shown.items() if name not in {"scopes", "sealed"}}
+    facts((name.replace("_", " "), "-" if value is None else value) for name, value in told.items())
     for scope in line.scopes:
         say(f"  scope {scope.number}: {_spoken(asdict(scope))}")
 

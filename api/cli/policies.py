@@ -13,7 +13,7 @@ from vault.context import current_policy
 from vault.errors import HomeError, NotApprovedError, PolicyError
 from vault.host.home import Home, open_vault
 from vault.law.policy import Policy
-from vault.orders import accept_order, adopt_policy, approvals_of, require_standing
+from vault.orders import accept_order, adopt_policy, approvals_of, lacking_approvals
 from vault.orders.actions import QUORUMS, STANDING, missing_places, spoken
 from vault.orders.drafting import draft_adoption
 from vault.orders.signatures import POLICIES
@@ -135,11 +135,7 @@ def show(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     with open_vault(load_settings(home=home).home_folder) as vault, vault.catalogue.read() as tx:
         policy = current_policy(tx)
         approvals = approvals_of(tx, policy.version)
-        try:
-            require_standing(tx)
-            lacking = None
-        except NotApprovedError as refused:
-            lacking = str(refused)
+        lacking = lacking_approvals(tx)
     if as_json:
         approved = [{"person": one.person, "roles": one.roles, "key": one.key} for one in approvals]
         print_json({"policy": json.loads(policy.encode()), "sha256": policy.sha256, "approvals": approved})
@@ -148,7 +144,7 @@ def show(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     if approvals:
         facts([("approved by", f"{one.person} ({', '.join(one.roles)}), key {one.key}") for one in approvals])
     if lacking:
-        say(lacking)
+        say(str(NotApprovedError(lacking)))
 
 
 @policy_app.command()

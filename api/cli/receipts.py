@@ -10,10 +10,11 @@ from typing import Annotated, Final
 import segno
 import typer
 
+from vault.errors import NotFoundError
 from vault.host.home import open_vault
 from vault.ids import RecordId, is_id
 from vault.receipts.answers import Destroyed, Kept, Receipts, receipt_facts
-from vault.receipts.codes import code_of, no_such_receipt
+from vault.receipts.codes import code_of
 
 from .manual import described
 from .screen import facts, note, print_json, say
@@ -78,11 +79,14 @@ def print_receipt(
       shredvault receipt print 3v7f0k2m9q8x1c5r6t4w0y2z7b --to receipt.svg --address https://vault.example.org
     """  # noqa: D301
     if not is_id(record_id):
-        raise no_such_receipt()
+        raise _no_such_record()
     code = code_of(RecordId(record_id))
     with open_vault(load_settings(home=home).home_folder) as vault:
         # A receipt for nothing would be answered like a mistyped one, for ever.
-        Receipts(vault).answer(code)
+        try:
+            Receipts(vault).answer(code)
+        except NotFoundError as unknown:
+            raise _no_such_record() from unknown
     # In capitals a QR code has room for half as much again.
     picture = segno.make(code.upper() if address is None else address.rstrip("/") + _PLACE + code, micro=False)
     if to is not None:
@@ -93,6 +97,10 @@ def print_receipt(
     picture.terminal(out=drawn, compact=True)
     say(drawn.getvalue().rstrip("\n"))
     say(code)
+
+
+def _no_such_record() -> NotFoundError:
+    return NotFoundError("There is no such record.")
 
 
 def _page(picture: segno.QRCode, code: str, address: str | None) -> str:

@@ -26,8 +26,18 @@ def test_init_with_other_choices_is_refused(operator: Operator) -> None:
 
 
 def test_a_vault_without_approvers_files_and_destroys_nothing(stranger: Operator) -> None:
-    assert stranger.run("init").code == 0
+    founded = stranger.run("init")
+    unsigned = "not approved by records-authority, and counsel, and agency-head"
+    assert (founded.code, unsigned in founded.err) == (0, True)
+    assert unsigned in stranger.run("init").err, "nor does a second one approve anything"
+    assert f"{unsigned}: nothing is destroyed" in stranger.run("status").out
     stranger.file(1)
+    foreseen = stranger.run("sweep", "--dry-run")
+    assert (foreseen.code, ", if it were not refused. Nothing" in foreseen.out, unsigned in foreseen.err) == (
+        0,
+        True,
+        True,
+    )
     refused = stranger.run("sweep")
     assert (refused.code, "shredvault policy adopt" in refused.err) == (4, True)
     assert stranger.states() == {"retained": 1}

@@ -1,3 +1,4 @@
+import re
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -68,6 +69,8 @@ def test_a_hold_on_the_program_protects_until_an_order_of_two_people_is_carried_
     assert operator.run("status", "--check").code == 11
     shown = operator.run("hold", "show", placed["hold"])
     assert (shown.code, "the whole program" in shown.out, "review due" in shown.out) == (0, True, True)
+    assert re.search(r"^  tail days +365$", shown.out, re.MULTILINE)
+    assert re.search(r"^  entered at +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$", shown.out, re.MULTILINE)
 
     draft = [*("order", "draft", "release", placed["hold"], "--act", "Stipulation", "--reason", "It is settled.")]
     draft += ["--legal-basis", "stipulation", "--stay", "Stay of the Appellate Division"]

@@ -46,6 +46,12 @@ def test_wrong_words_are_a_matter_of_usage(newcomer: Operator, words: tuple[str,
     assert wrong.err.count("\n") == 1
 
 
+def test_a_mistyped_word_is_answered_with_those_that_are_meant(newcomer: Operator) -> None:
+    assert newcomer.run("statsu").err.startswith("No such command 'statsu'. Did you mean 'status'? `shredvault")
+    kind = newcomer.run("access", "create", "--role", "clerk", "--label", "Queens").err
+    assert kind.startswith("Invalid value for '--role': 'clerk' is not one of 'center', ")
+
+
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs" / "operations").glob("*.md")))
 
 

@@ -30,6 +30,9 @@ def test_a_receipt_is_printed_and_answered(operator: Operator) -> None:
 
 
 def test_there_is_no_receipt_for_nothing(operator: Operator) -> None:
-    for words in (("show", "x"), ("show", code_of(RecordId(new_id()))), ("print", new_id()), ("print", "é")):
+    for words in (("show", "x"), ("show", code_of(RecordId(new_id())))):
         refused = operator.run("receipt", *words)
         assert (refused.code, refused.err) == (3, "There is no receipt with this code.\n")
+    for unknown in (new_id(), "é"):
+        refused = operator.run("receipt", "print", unknown)
+        assert (refused.code, refused.err) == (3, "There is no such record.\n")

@@ -1,6 +1,10 @@
 """`shredvault time` and `shredvault sunset`, as far as they go without people who sign (T5, S1)."""
 
+import sqlalchemy as sa
+
 from tests.cli.operator import Operator
+from vault.catalogue.law import time_marks
+from vault.host.home import open_vault
 
 
 def test_clocks_that_agree_and_a_program_without_end(operator: Operator) -> None:
@@ -13,3 +17,15 @@ def test_clocks_that_agree_and_a_program_without_end(operator: Operator) -> None
     assert "no sunset" in operator.run("sunset", "status").out
     assert operator.run("sunset", "status", "--json").data == {"deadline": None, "attention": []}
     assert operator.run("sunset", "decide", "destroy", *reasons).code == 3
+
+
+def test_what_would_be_destroyed_in_suspect_time_is_said_to_be_refused(operator: Operator) -> None:
+    operator.file(1)
+    with open_vault(operator.home) as vault, vault.catalogue.write() as tx:
+        tx.execute(sa.update(time_marks).values(suspect_since=vault.clock.now(), why="Time jumped forward by 2 hours."))
+    for words in (("sweep",), ("scrub",)):
+        foreseen = operator.run(*words, "--dry-run")
+        assert (foreseen.code, "destroy 1 record and keep 0, if it were not refused." in foreseen.out) == (0, True)
+        assert "suspect" in foreseen.err
+    assert operator.run("sweep").code == 4
+    assert operator.states() == {"retained": 1}

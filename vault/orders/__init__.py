@@ -2,7 +2,7 @@
 
 from .accepting import Accepted, accept_order, load_order, require_order, use_order
 from .actions import QUORUMS, STANDING, Action, missing_places
-from .adopting import Adopted, adopt_policy, approvals_of, require_standing, verify_standing
+from .adopting import Adopted, adopt_policy, approvals_of, lacking_approvals, require_standing, verify_standing
 from .order import Order
 from .signatures import Approval, approve
 
@@ -18,6 +18,7 @@ __all__ = [
     "adopt_policy",
     "approvals_of",
     "approve",
+    "lacking_approvals",
     "load_order",
     "missing_places",
     "require_order",

@@ -33,6 +33,7 @@ __all__ = [
     "adopt_policy",
     "approvals_of",
     "insert_policy",
+    "lacking_approvals",
     "policy_of",
     "require_standing",
     "store_policy",
@@ -139,6 +140,15 @@ def approvals_of(tx: Transaction, version: int) -> tuple[Approval, ...]:
     """Who approved a version of the policy."""
     stored = tx.execute(sa.select(policies.c.approvals).where(policies.c.version == version)).scalar_one()
     return tuple(Approval.decode(one) for one in stored)
+
+
+def lacking_approvals(tx: Transaction) -> str | None:
+    """Who has not approved the policy in force, in words; None when it carries all approvals."""
+    try:
+        require_standing(tx)
+    except NotApprovedError as refused:
+        return refused.lacking
+    return None
 
 
 def require_standing(tx: Transaction) -> Policy:
