@@ -21,7 +21,7 @@ from vault.sunset.schedule import DESTROY
 
 from .policy import Mode, Policy, due_on
 
-__all__ = ["due_of", "keeps_nothing"]
+__all__ = ["DAYS_IN_ALL", "due_of", "keeps_nothing"]
 
 DAYS_IN_ALL: Final = 30
 

@@ -6,7 +6,7 @@ The record is due at once: the next nightly sweep takes it, within 24 hours.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import sqlalchemy as sa
 
@@ -40,7 +40,7 @@ def decide_record(vault: Vault, caller: Caller, record_id: str) -> Decided:
         NotFoundError: no such record, or another center's.
         DestroyedError: condemned, destroyed or abandoned.
         RecordIncompleteError: it was not completed.
-        RecordsAreKeptError: the program keeps records for the time of its policy.
+        RecordsAreKeptError: the program keeps records for the time of its policy, or did when this one was filed.
     """
     now = vault.clock.now()
     with vault.catalogue.write() as tx:
@@ -49,7 +49,9 @@ def decide_record(vault: Vault, caller: Caller, record_id: str) -> Decided:
         if row.completed_at is None:
             message = "The record was not completed yet."
             raise RecordIncompleteError(message)
-        if not keeps_nothing(tx, policy):
+        # P2: what was filed while records were kept goes by the policy it was filed under, whatever was decided since.
+        last = civil_date(row.completed_at, policy.zone) + timedelta(days=DAYS_IN_ALL)
+        if not keeps_nothing(tx, policy) or row.due_on >= last:
             raise RecordsAreKeptError
         due = min(row.due_on, civil_date(now, policy.zone))
         if due < row.due_on:
