@@ -14,7 +14,17 @@ from typing import Final
 
 from .clock import Clock
 
-__all__ = ["Marks", "Moment", "Suspect", "TimeSources", "Trusted", "disagreement", "judge_time", "simulated_sources"]
+__all__ = [
+    "SPREAD_MAX",
+    "Marks",
+    "Moment",
+    "Suspect",
+    "TimeSources",
+    "Trusted",
+    "disagreement",
+    "judge_time",
+    "simulated_sources",
+]
 
 SPREAD_MAX: Final = timedelta(seconds=60)
 """Sources further apart than this do not agree, and no clock goes back further."""

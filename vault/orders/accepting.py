@@ -15,13 +15,14 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vault.catalogue import Transaction
-from vault.catalogue.law import orders
+from vault.catalogue.law import orders, time_marks
 from vault.context import Vault, current_policy, note
 from vault.errors import NotFoundError, OrderRefusedError
 from vault.ids import OrderId
 from vault.law.policy import Policy
 from vault.log.ledger import publish
 from vault.sunset.schedule import DECISIONS, end_of, require_decision
+from vault.trusted_time import SPREAD_MAX
 
 from .actions import QUORUMS, Action, missing_places, spoken
 from .lists import require_list
@@ -140,7 +141,19 @@ def _require_fresh(tx: Transaction, accepted: Accepted) -> None:
     if current_policy(tx).version != accepted.policy_version:
         message = "The policy changed while the order was verified; hand it in again."
         raise OrderRefusedError(message)
+    _require_not_before(tx, accepted)
     require_scope(tx, accepted.order, accepted.accepted_at)
+
+
+def _require_not_before(tx: Transaction, accepted: Accepted) -> None:
+    """T5: a clock that is set back for a moment would spare a cooling-off, or let a cut-off be still to come."""
+    high_water = tx.execute(sa.select(time_marks.c.high_water)).scalar_one()
+    if accepted.action is not Action.CLEAR_TIME and accepted.accepted_at < high_water - SPREAD_MAX:
+        message = (
+            f"The clock says that it is earlier than {spell_instant(high_water)}, when it was read before. Set it "
+            "right, or let two people clear time; then hand the order in."
+        )
+        raise OrderRefusedError(message)
 
 
 def require_scope(tx: Transaction, order: Order, now: datetime) -> None:
