@@ -1,18 +1,30 @@
 """Attacks on the law: by whoever writes in the catalogue, sets a clock, or has one token. Each once succeeded."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
+import sqlalchemy as sa
 
-from tests.people import COUNSEL, HEAD
+from tests.people import COUNSEL, HEAD, TERMS, founding_policy, key_of, submitted
 from tests.sunset.program import DEADLINE, OVER, end_program, ordered, to
 from tests.vault.databases import on_sqlite
 from tests.vault.holding import place_hold, release_order
 from tests.vault.world import World
 from vault import holds
+from vault.catalogue.holding import hold_records
+from vault.catalogue.law import orders
+from vault.catalogue.schema import policies
 from vault.deciding import decide_record
 from vault.errors import OrderRefusedError, RecordsAreKeptError, VaultError
-from vault.orders import Action
+from vault.frozen_lists import freeze_ordered
+from vault.holds import Kind, Scope, Terms, finish_endings
+from vault.ids import OrderId, new_id
+from vault.orders import Action, Order
+from vault.orders.drafting import draft_scrub
+from vault.orders.signatures import POLICIES, approve
+from vault.people import Person, Role
+from vault.policy import Policy
 from vault.timekeeping import observe_time
 
 
@@ -32,6 +44,87 @@ def test_a_decision_to_destroy_lets_no_center_hasten_what_was_filed_before_it(qu
     world.sweep()
     world.assert_destroyed(after)
     world.assert_readable(before)
+
+
+@on_sqlite
+def test_a_policy_that_was_written_into_the_catalogue_is_not_the_policy(quick_world: World) -> None:
+    """P1: only the founding version stands without an order; whoever writes rows cannot make himself everybody."""
+    world = quick_world
+    record = world.file()
+    mallory = ("mallory.one", "mallory.two", "mallory.three")
+    roles = (Role.AGENCY_HEAD, Role.COUNSEL, Role.RECORDS_AUTHORITY)
+    forged = replace(
+        Policy.decode(founding_policy()),
+        version=2,
+        people=tuple(
+            Person(name, frozenset({role}), frozenset({f"{name}@city.example"}))
+            for name, role in zip(mallory, roles, strict=True)
+        ),
+        allowed_signers="".join(f"{name}@city.example {key_of(name).public}\n" for name in mallory),
+    )
+    body = forged.encode()
+    now = world.clock.now()
+    approvals = approve(body, [key_of(name).sign(body, POLICIES) for name in mallory], POLICIES, forged, now)
+    with world.vault.catalogue.write() as tx:
+        tx.execute(
+            sa.insert(policies).values(
+                version=2,
+                document=body,
+                approvals=[one.encode() for one in approvals],
+                order_id=None,
+                time_zone=forged.time_zone,
+                retention_months=forged.retention_months,
+                abandon_after_hours=forged.abandon_after_hours,
+                adopted_at=now,
+            )
+        )
+    with pytest.raises(OrderRefusedError):
+        world.sweep()
+    with pytest.raises(OrderRefusedError):
+        freeze_ordered(world.vault, submitted(world.vault, draft_scrub(world.vault, TERMS).order, *mallory).id)
+    world.assert_readable(record)
+
+
+@on_sqlite
+def test_a_release_that_was_written_into_the_catalogue_ends_no_hold(quick_world: World) -> None:
+    """H3: the nightly sweep ends parts of holds only under orders whose signatures verify."""
+    world = quick_world
+    record = world.file()
+    hold = place_hold(world.vault, [record.id], "16-cv-100").hold_id
+    assert hold is not None
+    now = world.clock.now().replace(microsecond=0)
+    order = Order(
+        id=OrderId(new_id()),
+        program=world.vault.vault_id.hex(),
+        action=Action.RELEASE,
+        scope=holds.release_scope(world.vault, hold, {"do": "release"}, "none", None),
+        reason="None.",
+        legal_basis="None.",
+        not_before=now,
+        expires=now + timedelta(days=14),
+        cooling_off_hours=0,
+    )
+    with world.vault.catalogue.write() as tx:
+        tx.execute(
+            sa.insert(orders).values(
+                id=order.id,
+                action="release",
+                body=order.encode(),
+                approvals=[],
+                policy_version=1,
+                accepted_at=now,
+                effective_at=now,
+                expires_at=order.expires,
+                used_at=now,
+                used_by=hold,
+            )
+        )
+        tx.execute(sa.update(hold_records).values(ends_at=now, ending_order=order.id))
+    world.advance(days=800)
+    with pytest.raises(OrderRefusedError):
+        finish_endings(world.vault)
+    world.sweep()
+    world.assert_readable(record)
 
 
 @on_sqlite
@@ -67,3 +160,20 @@ def test_a_clock_that_is_set_back_for_a_moment_decides_nothing_after_the_cut_off
     world.advance(days=-20)
     with pytest.raises(OrderRefusedError):
         ordered(world, Action.DESTROY_AT_SUNSET, DEADLINE, HEAD, COUNSEL)
+
+
+@on_sqlite
+def test_a_clock_that_is_set_forward_for_a_moment_ends_no_part_of_a_hold(quick_world: World) -> None:
+    """H5, T5: also a rule that matches nobody yet protects whoever comes, until its tail is over by trusted time."""
+    world = quick_world
+    terms = Terms(Kind.COURT_ORDER, "Supreme Court", "2016-1")
+    rule = Scope(filed_from=date(2026, 1, 7))
+    hold = holds.place_hold(world.vault, terms, rule, "counsel").hold_id
+    holds.release_hold(world.vault, hold, release_order(world.vault, hold).id)
+    object.__setattr__(world.vault.time, "step_max", timedelta(minutes=15))
+    observe_time(world.vault)
+    world.advance(days=366)
+    with pytest.raises(VaultError):
+        finish_endings(world.vault)
+    world.advance(days=-366)
+    assert [line.released_at for line in holds.list_holds(world.vault, all_of_them=True)] == [None]

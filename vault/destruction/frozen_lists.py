@@ -169,8 +169,7 @@ def freeze_ordered(vault: Vault, order_id: str) -> DestructionId:
             raise OrderRefusedError(message)
         require_order(tx, order_id, accepted.action, now)
         stored, listed = require_list(tx, accepted.order, now)
-        policy = current_policy(tx)
-    verify_again(accepted, policy)
+    verify_again(accepted, verify_lineage(vault))
     # Revision -1 matches nothing: every cohort is judged again when the tree is staged.
     revisions = {cohort: -1 for _, cohort, _ in listed}
     return _freeze(

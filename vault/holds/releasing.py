@@ -31,6 +31,8 @@ from vault.ids import HoldId
 from vault.log.ledger import publish
 from vault.orders import Action, load_order, require_order, use_order
 from vault.orders.accepting import verify_again
+from vault.orders.adopting import policy_of, verify_lineage
+from vault.timekeeping import observe_time, require_trusted_time
 
 from .placing import open_hold
 
@@ -83,7 +85,7 @@ def release_hold(vault: Vault, hold_id: str, order_id: str, progress: Progress =
         handed_in, policy = load_order(tx, order_id), current_policy(tx)
     if handed_in.used_by is None and handed_in.policy_version == policy.version:
         # Whoever can write in the catalogue cannot sign.
-        verify_again(handed_in, policy)
+        verify_again(handed_in, verify_lineage(vault))
     with vault.catalogue.write() as tx:
         hold = open_hold(tx, hold_id)
         if load_order(tx, order_id).used_by != hold_id:
@@ -109,18 +111,24 @@ def finish_endings(vault: Vault, progress: Progress = lambda _: None, *, only: s
 
     Raises:
         DestructionRefusedError, BusyError: see `carry_out`; what was not ended goes on protecting.
+        OrderRefusedError: a part is to end otherwise than people have signed: the catalogue was edited.
+        TimeSuspectError: nobody can say whether a tail is over (T5).
     """
     now = vault.clock.now()
     done: list[Destruction] = []
     with vault.catalogue.read() as tx:
         over = [hold_id for hold_id in _over(tx, now) if only in (None, hold_id)]
     for hold_id in over:
+        _verify_endings(vault, hold_id, now)
         with vault.catalogue.read() as tx:
             listed, authority = _listed(tx, hold_id, now), _authority(tx, hold_id, now)
         if listed:
             done.append(carry_out(vault, freeze_release(vault, hold_id, authority, listed, now), progress))
             continue
+        observe_time(vault)
         with vault.catalogue.write() as tx:
+            # Nobody is condemned by it, but whoever comes later would not be held any more.
+            require_trusted_time(tx)
             end_parts(tx, hold_id, now, now)
             note(tx, now, "hold parts ended", hold_id, {"by": now.isoformat()})
         publish(vault)
@@ -136,6 +144,37 @@ def _over(tx: Transaction, now: datetime) -> list[HoldId]:
         ).scalars()
     }
     return [HoldId(hold_id) for hold_id in sorted(found)]
+
+
+def _verify_endings(vault: Vault, hold_id: str, now: datetime) -> None:
+    """Make sure that every part which is to end by `now` ends as people have signed. Who writes rows cannot sign.
+
+    Raises:
+        OrderRefusedError: one does not.
+    """
+    verify_lineage(vault)
+    with vault.catalogue.read() as tx:
+        hold = open_hold(tx, hold_id)
+        ending = [
+            (parts, getattr(row, name), row.ends_at, row.ending_order)
+            for parts, name in ((hold_records, "record_id"), (hold_scopes, "number"))
+            for row in tx.execute(
+                sa.select(parts).where(parts.c.hold_id == hold_id, parts.c.ended_at.is_(None), parts.c.ends_at <= now)
+            )
+        ]
+        under = {order_id: load_order(tx, order_id) for order_id in {order_id for *_, order_id in ending}}
+        policy = {one.policy_version: policy_of(tx, one.policy_version) for one in under.values()}
+    for one in under.values():
+        verify_again(one, policy[one.policy_version])
+    for parts, part, ends_at, order_id in ending:
+        one = under[order_id]
+        change = one.order.scope["change"] if one.action is Action.RELEASE else {}
+        names = change.get("records" if parts is hold_records else "scopes", ())
+        tail = timedelta(days=change.get("tail_days", hold.tail_days))
+        said = change.get("do") == "release" or (change.get("do") == "narrow" and part in names)
+        if not said or one.order.scope["hold"] != hold_id or ends_at < one.effective_at + tail:
+            message = f"A part of hold {hold_id} is to end otherwise than its order says; nothing was ended."
+            raise OrderRefusedError(message)
 
 
 def _listed(tx: Transaction, hold_id: str, now: datetime) -> list[tuple[str, int, int]]:

@@ -24,8 +24,8 @@ from vault.law.people import Person, Role
 from vault.law.policy import Policy, due_on
 from vault.log.ledger import publish
 
-from .accepting import load_order, require_order, use_order
-from .actions import STANDING, Action, missing_places, spoken
+from .accepting import Accepted, load_order, require_order, use_order
+from .actions import QUORUMS, STANDING, Action, missing_places, spoken
 from .signatures import ORDERS, POLICIES, Approval, approve
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "policy_of",
     "require_standing",
     "store_policy",
+    "verify_lineage",
     "verify_standing",
 ]
 
@@ -166,29 +167,60 @@ def require_standing(tx: Transaction) -> Policy:
     return policy
 
 
+def verify_lineage(vault: Vault) -> Policy:
+    """The policy in force, with the signatures on every version verified again, back to the one of the founding.
+
+    Whoever can write in the catalogue cannot sign; and who signs for a version is said by the one before it.
+
+    Raises:
+        OrderRefusedError: a version was not adopted as versions are, or signatures on it do not verify.
+        SignaturesUnavailableError: `ssh-keygen` cannot be run.
+    """
+    with vault.catalogue.read() as tx:
+        rows = tx.execute(sa.select(policies).order_by(policies.c.version)).all()
+        adopted = [(row, load_order(tx, row.order_id) if row.order_id is not None else None) for row in rows]
+    before: Policy | None = None
+    for row, order in adopted:
+        before = _verify_version(row, order, before)
+    assert before is not None
+    return before
+
+
+def _verify_version(row: sa.Row[Any], order: Accepted | None, before: Policy | None) -> Policy:
+    policy = Policy.decode(row.document)
+    if before is None:
+        # Founded with the vault, by those whom it names; one that nobody signed is no standing authority.
+        body, namespace, judge, at = row.document, POLICIES, policy, row.adopted_at
+    elif order is None or (order.action, order.policy_version) != (Action.ADOPT_POLICY, before.version):
+        message = f"Version {row.version} of the policy was adopted under no order; nothing was destroyed."
+        raise OrderRefusedError(message)
+    else:
+        body, namespace, judge, at = order.body, ORDERS, before if before.people else policy, order.accepted_at
+        if (order.order.scope["policy_sha256"], order.order.scope["version"]) != (policy.sha256, row.version):
+            message = (
+                f"Version {row.version} of the policy is not the one that its order adopted; nothing was destroyed."
+            )
+            raise OrderRefusedError(message)
+    again = approve(body, [one["signature"].encode() for one in row.approvals], namespace, judge, at)
+    people = [one.person for one in again]
+    missing = missing_places(QUORUMS[Action.ADOPT_POLICY], people, judge.people) if before is not None else []
+    if missing or people != [one["person"] for one in row.approvals]:
+        message = (
+            f"Version {row.version} of the policy does not carry the signatures of those whom it names; nothing was "
+            "destroyed."
+        )
+        raise OrderRefusedError(message)
+    return policy
+
+
 def verify_standing(vault: Vault) -> Policy:
     """The policy in force, with its approvals verified again: whoever can write in the catalogue cannot sign.
 
     Raises:
         NotApprovedError: it lacks approvals.
-        OrderRefusedError: an approval that it has does not verify.
+        OrderRefusedError: an approval that it has, or one of a version before it, does not verify.
         SignaturesUnavailableError: `ssh-keygen` cannot be run.
     """
     with vault.catalogue.read() as tx:
-        policy = require_standing(tx)
-        row = tx.execute(sa.select(policies).where(policies.c.version == policy.version)).one()
-        approvals = approvals_of(tx, policy.version)
-        body, namespace, judge, at = policy.encode(), POLICIES, policy, row.adopted_at
-        if row.order_id is not None:
-            accepted = load_order(tx, row.order_id)
-            signed_under = policy_of(tx, accepted.policy_version)
-            body, namespace, at = accepted.body, ORDERS, accepted.accepted_at
-            judge = signed_under if signed_under.people else policy
-            if accepted.order.scope["policy_sha256"] != policy.sha256:
-                message = "The policy in force is not the one that its order adopted; nothing was destroyed."
-                raise OrderRefusedError(message)
-    again = approve(body, [one.signature.encode() for one in approvals], namespace, judge, at)
-    if [one.person for one in again] != [one.person for one in approvals]:
-        message = "The policy in force does not carry the signatures of those whom it names; nothing was destroyed."
-        raise OrderRefusedError(message)
-    return policy
+        require_standing(tx)
+    return verify_lineage(vault)
