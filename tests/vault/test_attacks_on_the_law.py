@@ -7,16 +7,16 @@ import pytest
 import sqlalchemy as sa
 
 from tests.people import COUNSEL, HEAD, TERMS, founding_policy, key_of, submitted
-from tests.sunset.program import DEADLINE, OVER, end_program, ordered, to
+from tests.sunset.program import DEADLINE, OVER, SUNSET, end_program, ordered, to
 from tests.vault.databases import on_sqlite
 from tests.vault.holding import place_hold, release_order
-from tests.vault.world import World
+from tests.vault.world import Record, World
 from vault import holds
 from vault.catalogue.holding import hold_records
-from vault.catalogue.law import orders
+from vault.catalogue.law import orders, sunsets
 from vault.catalogue.schema import policies
 from vault.deciding import decide_record
-from vault.errors import OrderRefusedError, RecordsAreKeptError, VaultError
+from vault.errors import OrderRefusedError, RecordsAreKeptError, RuleBrokenError, VaultError
 from vault.frozen_lists import freeze_ordered
 from vault.holds import Kind, Scope, Terms, finish_endings
 from vault.ids import OrderId, new_id
@@ -25,7 +25,12 @@ from vault.orders.drafting import draft_scrub
 from vault.orders.signatures import POLICIES, approve
 from vault.people import Person, Role
 from vault.policy import Policy
+from vault.retention import Cause
 from vault.timekeeping import observe_time
+
+
+def state(world: World, record: Record) -> str:
+    return str(world.value(f"SELECT state FROM record_states WHERE id = '{record.id}'"))
 
 
 @on_sqlite
@@ -128,6 +133,30 @@ def test_a_release_that_was_written_into_the_catalogue_ends_no_hold(quick_world:
 
 
 @on_sqlite
+def test_a_sunset_that_was_written_into_the_catalogue_destroys_nothing(quick_world: World) -> None:
+    """S1, S4: a deadline latches from the policy; a row alone is no authority."""
+    world = quick_world
+    record = world.file()
+    now = world.clock.now()
+    with world.vault.catalogue.write() as tx:
+        tx.execute(
+            sa.insert(sunsets).values(
+                deadline=date(2026, 1, 1),
+                ends_at=now,
+                latched_at=now,
+                outcome="DESTROY",
+                order_id=None,
+                covers=[],
+                kept=[],
+            )
+        )
+    world.advance(hours=1)
+    with pytest.raises(OrderRefusedError):
+        world.destroy(Cause.SUNSET)
+    assert state(world, record) == "retained"
+
+
+@on_sqlite
 def test_a_clock_that_is_set_back_for_a_moment_spares_no_cooling_off(quick_world: World) -> None:
     """H3, T5: an order is accepted now, not before the highest time that was ever trusted."""
     world = quick_world
@@ -177,3 +206,21 @@ def test_a_clock_that_is_set_forward_for_a_moment_ends_no_part_of_a_hold(quick_w
         finish_endings(world.vault)
     world.advance(days=-366)
     assert [line.released_at for line in holds.list_holds(world.vault, all_of_them=True)] == [None]
+
+
+@on_sqlite
+def test_whoever_writes_in_the_catalogue_takes_no_decision_back(quick_world: World) -> None:
+    """S2: PRESERVE stands though one person with the destroyer's rights had it void, or latched another outcome."""
+    world = quick_world
+    record = world.file()
+    end_program(world)
+    order = ordered(world, Action.PRESERVE, {**DEADLINE, "until": "2026-06-30"}, HEAD, COUNSEL)
+    with pytest.raises(RuleBrokenError), world.vault.catalogue.write() as tx:
+        tx.execute(sa.update(orders).where(orders.c.id == order.id).values(void_reason="No."))
+    to(world, OVER)
+    values = {"ends_at": OVER, "latched_at": OVER, "outcome": "DESTROY", "covers": [], "kept": []}
+    with world.vault.catalogue.write() as tx:
+        tx.execute(sa.insert(sunsets).values(deadline=SUNSET.deadline, **values))
+    with pytest.raises(OrderRefusedError, match="not what stood then"):
+        world.destroy(Cause.SUNSET)
+    assert state(world, record) == "retained"

@@ -127,6 +127,7 @@ def freeze_sunset(vault: Vault) -> DestructionId:
                     "what no hold protects is lost, an incident. `shredvault rebuild --leave-lost` goes on without it."
                 )
             raise DestructionRefusedError(message)
+        verify_latched(tx)
         text, decision = found.text, load_order(tx, found.order_id) if found.order_id else None
         under = policy_of(tx, decision.policy_version) if decision else None
     if decision is not None and under is not None:

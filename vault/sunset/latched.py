@@ -10,13 +10,14 @@ import sqlalchemy as sa
 
 from vault.catalogue import Transaction
 from vault.catalogue.law import orders, sunsets
-from vault.catalogue.schema import records
+from vault.catalogue.schema import policies, records
+from vault.errors import OrderRefusedError
 from vault.ids import OrderId
 from vault.law.policy import Policy, Sunset
 from vault.law.retention import Sunken
 from vault.orders.order import Order
 
-from .schedule import DECISIONS, Outcome, outcome_of
+from .schedule import DECISIONS, Outcome, covered, end_of, outcome_of
 
 __all__ = [
     "Authority",
@@ -28,6 +29,7 @@ __all__ = [
     "standing_outcome",
     "sunken",
     "sunken_row",
+    "verify_latched",
 ]
 
 Periods = tuple[tuple[datetime, datetime], ...]
@@ -73,6 +75,30 @@ def sunken_row(row: sa.Row[Any], now: datetime) -> Sunken:
 def instants(kept: list[list[str]]) -> Periods:
     """Periods as they are stored."""
     return tuple((datetime.fromisoformat(begin), datetime.fromisoformat(end)) for begin, end in kept)
+
+
+def verify_latched(tx: Transaction) -> None:
+    """Make sure that every outcome that has latched is the one that the policy in force then gave. Who writes rows
+    makes no deadline.
+
+    Left to the caller: that the policies, and the orders that decided, are what people signed.
+
+    Raises:
+        OrderRefusedError: one is not.
+    """  # noqa: D205
+    versions = tx.execute(sa.select(policies).order_by(policies.c.version)).all()
+    for row in tx.execute(sa.select(sunsets).where(sunsets.c.latched_at.is_not(None))):
+        document = max((one.version, one.document) for one in versions if one.adopted_at <= row.latched_at)[1]
+        policy = Policy.decode(document)
+        if policy.sunset is None or policy.sunset.deadline != row.deadline:
+            message = f"The policy had no sunset of {row.deadline}, though one has latched; nothing was destroyed."
+            raise OrderRefusedError(message)
+        stood, ends_at = standing_outcome(tx, policy, policy.sunset), end_of(row.deadline, policy.zone)
+        said = (row.ends_at, row.outcome, row.order_id, instants(row.covers), instants(row.kept), row.kept_until)
+        covers = covered(policy.sunset, policy.zone)
+        if said != (ends_at, stood.name, stood.order_id, covers, stood.kept, stood.kept_until):
+            message = f"What has latched of the sunset of {row.deadline} is not what stood then; nothing was destroyed."
+            raise OrderRefusedError(message)
 
 
 @dataclass(frozen=True, slots=True)

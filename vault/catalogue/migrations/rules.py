@@ -125,6 +125,14 @@ RULES: Final[tuple[Forbid | Count, ...]] = (
         "OR NEW.effective_at <> OLD.effective_at OR NEW.expires_at <> OLD.expires_at",
         "an order is used once, and stays as it was accepted",
     ),
+    # S2: without it the default, or an earlier decision, would stand.
+    Forbid(
+        "decisions_are_not_taken_back",
+        "UPDATE OF void_reason",
+        "orders",
+        "NEW.void_reason IS NOT NULL AND NEW.action IN ('preserve', 'destroy-at-sunset', 'partial')",
+        "a decision about a sunset is replaced, not taken back",
+    ),
     # T5: trusted time only goes back where two persons clear a suspicion.
     Forbid(
         "trusted_time_goes_forward",
