@@ -6,7 +6,7 @@ On the strict stub of KMS, whose clock is the world's.
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -333,3 +333,26 @@ def recover_destructions_after_start(world: World) -> None:
     recover_destructions(world.vault)
     tick(world.vault)
     assert copying.copy_held_keys(world.vault) == 0
+
+
+@on_sqlite
+def test_a_hold_on_a_filing_period_takes_the_end_away_where_a_completion_can_come_under_it(
+    quick_world: World, kms: AwsKmsCustodian
+) -> None:
+    """S7, H8: without future captures, too: who was opened before is held from the completion on, without a copy."""
+    world = quick_world
+    end_program(world)
+    before = world.open()
+    world.upload(before)
+    world.advance(days=1)
+    assert renewed(world) == [Tree.ACTIVE]
+    terms = Terms(Kind.COURT_ORDER, AUTHORITY, "2016-080306")
+    holds.place_hold(world.vault, terms, Scope(filed_from=date(2026, 1, 6), includes_future=False), "counsel")
+    world.advance(hours=2)
+    world.complete(before)
+    renewed(world)
+    # The software is dead from here on, until after the deadline.
+    to(world, OVER + timedelta(days=1))
+    tick(world.vault)
+    world.destroy(Cause.SUNSET)
+    world.assert_readable(before)

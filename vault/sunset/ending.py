@@ -36,7 +36,7 @@ def end_for_active_master(tx: Transaction, now: datetime) -> datetime | None:
     1. it is over;
     2. something is decided but that everything goes, the sunset is about a part of the program, or an earlier one keeps
        records past it: what is kept lies in the same tree;
-    3. a hold covers records that are still to come: their copies could come too late.
+    3. a hold covers records that are still to come, or to be completed: their copies could come too late.
     """
     policy = current_policy(tx)
     sunset = policy.sunset
@@ -60,7 +60,11 @@ def end_for_active_master(tx: Transaction, now: datetime) -> datetime | None:
 
 
 def _covers_the_future(tx: Transaction, now: datetime) -> bool:
-    """Whether a part of a hold, sealed ones included, can match records that are not there yet."""
-    goes_on = hold_scopes.c.ended_at.is_(None) & hold_scopes.c.captured_by.is_(None)
+    """Whether a part of a hold, sealed ones included, can match records that are not there yet.
+
+    Or that it does not match yet: who was opened before a filing period is held from the completion in it on.
+    """
+    later = hold_scopes.c.captured_by.is_(None) | hold_scopes.c.since.is_not(None)
+    goes_on = hold_scopes.c.ended_at.is_(None) & later
     ahead = hold_scopes.c.until.is_(None) | (hold_scopes.c.until > now)
     return tx.execute(sa.select(hold_scopes.c.hold_id).where(goes_on, ahead).limit(1)).first() is not None
