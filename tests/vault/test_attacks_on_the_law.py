@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.people import COUNSEL, HEAD, TERMS, founding_policy, key_of, submitted
 from tests.sunset.program import DEADLINE, OVER, SUNSET, end_program, ordered, to
 from tests.vault.databases import on_sqlite
-from tests.vault.holding import place_hold, release_order
+from tests.vault.holding import adopt, place_hold, release_order
 from tests.vault.world import Record, World
 from vault import holds
 from vault.catalogue.holding import hold_records
@@ -17,11 +17,11 @@ from vault.catalogue.law import orders, sunsets
 from vault.catalogue.schema import policies
 from vault.deciding import decide_record
 from vault.errors import OrderRefusedError, RecordsAreKeptError, RuleBrokenError, VaultError
-from vault.frozen_lists import freeze_ordered
-from vault.holds import Kind, Scope, Terms, finish_endings
+from vault.frozen_lists import forecast, freeze_ordered
+from vault.holds import Kind, Scope, Terms, draw_key, finish_endings
 from vault.ids import OrderId, new_id
 from vault.orders import Action, Order
-from vault.orders.drafting import draft_scrub
+from vault.orders.drafting import draft_destroy, draft_scrub
 from vault.orders.signatures import POLICIES, approve
 from vault.people import Person, Role
 from vault.policy import Policy
@@ -224,3 +224,41 @@ def test_whoever_writes_in_the_catalogue_takes_no_decision_back(quick_world: Wor
     with pytest.raises(OrderRefusedError, match="not what stood then"):
         world.destroy(Cause.SUNSET)
     assert state(world, record) == "retained"
+
+
+@on_sqlite
+def test_nobody_learns_of_a_sealed_hold_from_what_is_drafted_or_counted(quick_world: World) -> None:
+    """H11: a draft needs nobody's signature, and a sweep's certificate is public."""
+    world = quick_world
+    _, public = draw_key()
+    adopt(world.vault, counsel_seal=public)
+    secret, free, receiving = world.file(), world.file(), world.open()
+    terms = Terms(Kind.COURT_ORDER, "Supreme Court", "2016-1", sealed=True)
+    held = Scope((secret.id, receiving.id))
+
+    def told() -> list[object]:
+        drafted = draft_scrub(world.vault, TERMS)
+        answers = [
+            draft_destroy(world.vault, [one.id, free.id], TERMS).answers[one.id] for one in (secret, free, receiving)
+        ]
+        count, seen = drafted.order.scope["count"], forecast(world.vault, Cause.SCRUB)
+        return [count, drafted.not_listed, answers, seen.would_die, seen.would_live]
+
+    before = told()
+    hold = holds.place_hold(world.vault, terms, held, "counsel").hold_id
+    assert (
+        told() == before == [2, {"receiving": 1}, ["ordered", "ordered", "receiving"], {"ordered": 2}, {"receiving": 1}]
+    )
+    done = world.scrub()
+    assert (done.condemned, done.withdrawn) == (1, 1)
+    world.assert_destroyed(free)
+    world.assert_readable(secret)
+    world.advance(days=800)
+    assert world.sweep().not_listed == {}
+    world.assert_readable(secret)
+    holds.release_hold(
+        world.vault,
+        str(hold),
+        release_order(world.vault, str(hold), {"do": "release", "tail_days": 0, "tail_reason": "r"}).id,
+    )
+    assert world.sweep().condemned == 2

@@ -58,22 +58,26 @@ class Forecast:
     would_live: dict[str, int]
 
 
-def predicate_at(tx: Transaction, cause: Cause, now: datetime, *, ended: bool = False) -> Predicate:
+def predicate_at(
+    tx: Transaction, cause: Cause, now: datetime, *, ended: bool = False, blind: bool = False
+) -> Predicate:
     """The predicate with its inputs at an instant: the day in the program's time zone, the policy's limits.
 
-    `ended` says that the active tree's master was ended at the deadline (`vault.sunset.ended`).
+    `ended`: the active tree's master was ended at the deadline (`vault.sunset.ended`). `blind`: sealed holds are left out.
     """
     policy = current_policy(tx)
     given_up = now - timedelta(hours=policy.abandon_after_hours)
     # S4: only what has latched, as this transaction sees it.
     sunken = latched_sunsets(tx, now) if cause in (Cause.SUNSET, Cause.SWEEP) else ()
-    return Predicate(cause, civil_date(now, policy.zone), given_up, sunken, ended)
+    return Predicate(cause, civil_date(now, policy.zone), given_up, sunken, ended, blind)
 
 
 def forecast(vault: Vault, cause: Cause) -> Forecast:
     """Say what would die and what would not, and why; change nothing."""
+    # H11: where everything goes, whoever is not eligible is held under seal; that is not told beforehand.
+    blind = cause in (Cause.SCRUB, Cause.DESTROY)
     with vault.catalogue.read() as tx:
-        counts = count_verdicts(tx, predicate_at(tx, cause, vault.clock.now()))
+        counts = count_verdicts(tx, predicate_at(tx, cause, vault.clock.now(), blind=blind))
     dies = {name: count for name, count in counts.items() if name in CONDEMNABLE}
     return Forecast(cause, dies, {name: count for name, count in counts.items() if name not in dies})
 
@@ -89,7 +93,7 @@ def forecast_ordered(vault: Vault, order_id: str, action: Action) -> Forecast:
     with vault.catalogue.read() as tx:
         accepted = require_order(tx, order_id, action, now)
         _, listed = require_list(tx, accepted.order, now)
-        judged = judge_named(tx, predicate_at(tx, cause, now), [record_id for record_id, _, _ in listed])
+        judged = judge_named(tx, predicate_at(tx, cause, now, blind=True), [one[0] for one in listed])
     counts = Counter(verdict for _, _, verdict in judged.values())
     dies = {name: count for name, count in counts.items() if name in CONDEMNABLE}
     return Forecast(cause, dies, {name: count for name, count in counts.items() if name not in dies})
@@ -147,7 +151,11 @@ def _freeze_judged(
         judged = judge(tx, predicate_at(tx, cause, now, ended=ended))
         revisions = revisions_of(tx)
     listed = [(record_id, cohort, slot) for record_id, cohort, slot, verdict in judged if verdict in CONDEMNABLE]
-    not_listed = Counter(verdict for *_, verdict in judged if verdict not in CONDEMNABLE and verdict != Verdict.GONE)
+    silent = {*CONDEMNABLE, Verdict.GONE}
+    if cause is Cause.SWEEP:
+        # H11: of those who are due, these are the ones that sealed holds keep; a certificate would count them.
+        silent.add(Verdict.NOT_ELIGIBLE)
+    not_listed = Counter(verdict for *_, verdict in judged if verdict not in silent)
     return _freeze(vault, cause, Tree.ACTIVE, authority, listed, revisions, not_listed, now, order_id=order_id)
 
 

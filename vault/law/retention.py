@@ -104,6 +104,9 @@ class Predicate:
     ended: bool = False
     """For a sunset: the custodian has ended the master at the deadline, and records that receive their documents have
     lost their keys with the others (S7)."""
+    blind: bool = False
+    """Judge as if there were no sealed holds: for what is told before people have signed (H11). Nothing is condemned
+    by such a verdict."""
 
     def verdict(self) -> sa.ColumnElement[str]:
         """The verdict on a row of `records` joined with `cohorts`."""
@@ -118,7 +121,7 @@ class Predicate:
         return sa.case(
             (~_is_alive(), Verdict.GONE.value),
             (is_held(openly=True), Verdict.HELD.value),
-            (is_held(), Verdict.NOT_ELIGIBLE.value),
+            *([] if self.blind else [(is_held(), Verdict.NOT_ELIGIBLE.value)]),
             (given_up, Verdict.GIVEN_UP.value),
             *([(records.c.completed_at.is_(None) & due, Verdict.ORDERED.value)] if self.ended else []),
             (records.c.completed_at.is_(None), Verdict.RECEIVING.value),
