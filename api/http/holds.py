@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from starlette.responses import Response
 
 from vault.access import Caller, Role
+from vault.clock import in_reach
 from vault.holds import (
     HoldLine,
     Kind,
@@ -201,4 +202,5 @@ def _plain(value: Any) -> Any:
 
 
 def _utc(at: datetime | None) -> datetime | None:
-    return None if at is None else at.astimezone(UTC)
+    # What is out of reach is refused by the terms; here it would overflow.
+    return at if at is None or not in_reach(at) else at.astimezone(UTC)

@@ -356,3 +356,25 @@ def test_a_hold_on_a_filing_period_takes_the_end_away_where_a_completion_can_com
     tick(world.vault)
     world.destroy(Cause.SUNSET)
     world.assert_readable(before)
+
+
+@on_sqlite
+def test_a_decision_for_ever_stops_nothing_that_takes_the_end_away(quick_world: World, kms: AwsKmsCustodian) -> None:
+    """S2, S7: 9999-12-31 has no end in New York. It is refused when it is signed, not met at the deadline."""
+    world = quick_world
+    end_program(world)
+    for action, scope in (
+        (Action.PRESERVE, {**DEADLINE, "until": "9999-12-31"}),
+        (Action.PARTIAL, {**DEADLINE, "until": "2026-06-30", "keep": [["0001-01-01", "2026-01-31"]]}),
+        (Action.PARTIAL, {**DEADLINE, "until": "2026-06-30", "keep": [["2026-01-01", "9999-12-31"]]}),
+    ):
+        with pytest.raises(OrderRefusedError, match="1970 to 8999"):
+            ordered(world, action, scope, HEAD, COUNSEL)
+    ordered(world, Action.PRESERVE, {**DEADLINE, "until": "8999-12-31"}, HEAD, COUNSEL)
+    assert (renewed(world), ends_at_deadline(world)) == ([], FREE)
+    record = world.file()
+    to(world, OVER)
+    assert "its outcome is PRESERVE" in tick(world.vault)[0]
+    world.advance(days=100)
+    assert world.sweep().condemned == 0
+    world.assert_readable(record)

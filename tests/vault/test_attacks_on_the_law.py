@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.people import COUNSEL, HEAD, TERMS, founding_policy, key_of, submitted
+from tests.people import COUNSEL, HEAD, TERMS, edited, founding_policy, key_of, submitted
 from tests.sunset.program import DEADLINE, OVER, SUNSET, end_program, ordered, to
 from tests.vault.databases import on_sqlite
 from tests.vault.holding import adopt, place_hold, release_order
@@ -16,7 +16,14 @@ from vault.catalogue.holding import hold_records
 from vault.catalogue.law import orders, sunsets
 from vault.catalogue.schema import policies
 from vault.deciding import decide_record
-from vault.errors import OrderRefusedError, RecordsAreKeptError, RuleBrokenError, VaultError
+from vault.errors import (
+    HoldRefusedError,
+    OrderRefusedError,
+    PolicyError,
+    RecordsAreKeptError,
+    RuleBrokenError,
+    VaultError,
+)
 from vault.frozen_lists import forecast, freeze_ordered
 from vault.holds import Kind, Scope, Terms, draw_key, finish_endings
 from vault.ids import OrderId, new_id
@@ -262,3 +269,26 @@ def test_nobody_learns_of_a_sealed_hold_from_what_is_drafted_or_counted(quick_wo
         release_order(world.vault, str(hold), {"do": "release", "tail_days": 0, "tail_reason": "r"}).id,
     )
     assert world.sweep().condemned == 2
+
+
+def test_a_date_that_has_no_end_is_refused_where_it_is_written() -> None:
+    """H1: whoever leaves it to be met later finds no hold placed, or a deadline that cannot be latched."""
+    for first, last in ((None, date.max), (date.min, None)):
+        with pytest.raises(HoldRefusedError, match="no limit"):
+            Scope(filed_from=first, filed_to=last)
+    with pytest.raises(HoldRefusedError, match="1970 to 8999"):
+        Terms(Kind.AUDIT, "City Comptroller", "2016-1", ends_on=date.max)
+    with pytest.raises(PolicyError, match="1970 to 8999"):
+        replace(Policy.decode(founding_policy()), sunset=replace(SUNSET, deadline=date.max))
+
+
+@on_sqlite
+def test_what_people_signed_is_not_read_as_something_else(quick_world: World) -> None:
+    """An order's scope is an object: pairs would come back from a rebuild as one that nobody signed."""
+    body = draft_scrub(quick_world.vault, TERMS).order.encode()
+    scope = Order.decode(body).scope
+    with pytest.raises(OrderRefusedError):
+        Order.decode(edited(body, scope=[list(pair) for pair in scope.items()]))
+    for member in ("not_before", "expires"):
+        with pytest.raises(OrderRefusedError):
+            Order.decode(edited(body, **{member: "9999-12-31T23:59:59Z"}))

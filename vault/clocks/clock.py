@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, date, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
-__all__ = ["Clock", "SimulatedClock", "SystemClock", "civil_date", "steady_seconds"]
+__all__ = ["Clock", "SimulatedClock", "SystemClock", "civil_date", "in_reach", "steady_seconds"]
+
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 8999
 
 
 class Clock(Protocol):
@@ -41,6 +44,14 @@ class SimulatedClock:
     def advance(self, step: timedelta) -> None:
         """Move forward."""
         self._offset += step
+
+
+def in_reach(day: date) -> bool:
+    """Whether a date is one that can be reckoned with: from 1970 to 8999.
+
+    Whoever writes 9999-12-31 means for ever; no instant can be made of its end, in New York.
+    """
+    return _FIRST_YEAR <= day.year <= _LAST_YEAR
 
 
 def steady_seconds() -> float:

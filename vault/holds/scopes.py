@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from vault.clock import in_reach
 from vault.errors import HoldRefusedError
 
 __all__ = ["RECORDS_MAX", "Clause", "Scope"]
@@ -79,6 +80,9 @@ class Scope:
             raise HoldRefusedError(message)
         if self.program and self._is_limited:
             message = "A hold on the whole program has no dates and no centers."
+            raise HoldRefusedError(message)
+        if not all(in_reach(day) for day in (self.filed_from, self.filed_to) if day is not None):
+            message = "Dates of filing go from 1970 to 8999; leave one out where there is no limit."
             raise HoldRefusedError(message)
         if self.filed_from and self.filed_to and self.filed_to < self.filed_from:
             message = "The last date of filing lies before the first."

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from vault.clock import in_reach
 from vault.errors import HoldRefusedError
 
 __all__ = ["REVIEW_DAYS_MAX", "Kind", "Terms", "checked_review", "tail_of"]
@@ -75,6 +76,10 @@ class Terms:
                 raise HoldRefusedError(message)
         if self.tail_days is not None and not 0 <= self.tail_days <= TAIL_DAYS_MAX:
             message = f"The tail of a hold lasts 0 to {TAIL_DAYS_MAX} days."
+            raise HoldRefusedError(message)
+        days = (self.ordered_at, self.served_at, self.effective_at, self.review_on, self.ends_on)
+        if not all(in_reach(day) for day in days if day is not None):
+            message = "The dates of a hold go from 1970 to 8999; leave the end out where there is none."
             raise HoldRefusedError(message)
         if any(at is not None and at.tzinfo is None for at in (self.ordered_at, self.served_at, self.effective_at)):
             message = "The times of a hold need their zone, as in 2016-12-07T14:30:00-05:00."

@@ -267,6 +267,10 @@ def _check_sunset(sunset: Sunset | None) -> None:
         known = dict(sunset.scope) == {"program": True} or (set(sunset.scope) == {"filed"} and periods)
     except (AttributeError, TypeError, ValueError):
         periods, known = (), False
+    days = (sunset.review_opens, sunset.deadline, *(day for period in periods for day in period))
+    if not all(in_reach(day) for day in days):
+        message = "The dates of a sunset go from 1970 to 8999."
+        raise PolicyError(message)
     if not known or len(periods) > PERIODS_MAX or any(first > last for first, last in periods):
         message = (
             'The scope of a sunset is {"program": true}, or {"filed": [[from, to]]} with 1 to '

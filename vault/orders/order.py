@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from vault import canonical
+from vault.clock import in_reach
 from vault.errors import NotCanonicalError, OrderRefusedError
 from vault.ids import OrderId, is_id
 
@@ -116,7 +117,7 @@ class Order:
                 id=OrderId(content["nonce"]),
                 program=content["program"],
                 action=Action(content["action"]),
-                scope=dict(content["scope"]),
+                scope=_members(content["scope"]),
                 reason=content["reason"],
                 legal_basis=content["legal_basis"],
                 not_before=instant(content["not_before"]),
@@ -128,6 +129,13 @@ class Order:
             raise OrderRefusedError(message) from broken
 
 
+def _members(scope: Any) -> dict[str, Any]:
+    if not isinstance(scope, dict):
+        # Pairs would make one too, of another text than people signed.
+        raise TypeError
+    return scope
+
+
 def instant(text: Any) -> datetime:
     """Read an instant of a document: `2026-11-27T15:00:00Z`.
 
@@ -137,7 +145,11 @@ def instant(text: Any) -> datetime:
     if not _INSTANT.fullmatch(text):
         message = "not an instant in UTC"
         raise ValueError(message)
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    at = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    if not in_reach(at):
+        message = "not an instant that can be reckoned with"
+        raise ValueError(message)
+    return at
 
 
 def spell_instant(at: datetime) -> str:
@@ -172,7 +184,7 @@ def _of_release(scope: Mapping[str, Any]) -> bool:
 
 def _is_stay(stay: Any) -> bool:
     until = stay["until"]
-    spelt = _DATE.fullmatch(until) is not None and date.fromisoformat(until).isoformat() == until
+    spelt = _DATE.fullmatch(until) is not None and in_reach(date.fromisoformat(until))
     return set(stay) == {"what", "until"} and _is_text(stay["what"]) and spelt
 
 

@@ -145,7 +145,8 @@ def require_decision(
     except (KeyError, TypeError, ValueError) as wrong:
         message = (
             "A decision's scope is {deadline} to destroy, {deadline, until} to preserve, and {deadline, until, keep} "
-            "for a part: `keep` lists filing periods as pairs of dates, and `until` is after the deadline."
+            "for a part: `keep` lists filing periods as pairs of dates, and `until` is after the deadline. "
+            "Dates go from 1970 to 8999."
         )
         raise OrderRefusedError(message) from wrong
 
@@ -153,11 +154,19 @@ def require_decision(
 def _check_scope(sunset: Sunset, action: str, scope: Mapping[str, Any]) -> None:
     if set(scope) != _SCOPES[action]:
         raise ValueError
-    if "until" in scope and date.fromisoformat(scope["until"]) <= sunset.deadline:
+    if "until" in scope and _day(scope["until"]) <= sunset.deadline:
         raise ValueError
     keep = scope.get("keep", [["2000-01-01", "2000-01-01"]])
     if not 1 <= len(keep) <= PERIODS_MAX:
         raise ValueError
     for first, last in keep:
-        if date.fromisoformat(first) > date.fromisoformat(last):
+        if _day(first) > _day(last):
             raise ValueError
+
+
+def _day(text: str) -> date:
+    day = date.fromisoformat(text)
+    if not in_reach(day):
+        # What cannot be reckoned with would stop everything that asks what stands.
+        raise ValueError
+    return day
