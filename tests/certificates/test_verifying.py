@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +20,7 @@ from vault import canonical
 from vault.certificates import Certificate, extract_ledger, issue_certificate, verify_certificate
 from vault.certificates.facts import CERTIFICATE
 from vault.certificates.verify_certificate import InvalidError, verify
+from vault.context import note
 from vault.log import SigningKey
 
 CHANGES = 1000
@@ -99,6 +101,12 @@ def set_in(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def one_key_for_three(approvers: list[dict[str, Any]]) -> None:
+    """Each name has a good signature, all by one person."""
+    for other in approvers[1:]:
+        other.update({name: approvers[0][name] for name in ("key", "signature")})
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -108,6 +116,8 @@ def set_in(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
         (set_in("verification", "refused_uses", to=0), "Nobody saw that the old"),
         (set_in("keys", "new_epoch", to=1), "not newer"),
         (set_in("authority", "approvers", to=[]), "Nobody approved"),
+        (lambda content: content["authority"]["approvers"].pop(), "Only 2 of 3"),
+        (lambda content: one_key_for_three(content["authority"]["approvers"]), "One key"),
         (set_in("authority", "policy_sha256", to="00" * 32), "another policy"),
         (set_in("authority", "approvers", 0, "person", to="carl.counsel"), "signed twice"),
         (set_in("authority", "approvers", 0, "key", to="SHA256:AAAA"), "signature of ada.head is wrong"),
@@ -207,3 +217,31 @@ def test_the_file_stands_alone(issued: Issued, tmp_path: Path) -> None:
     for name in ("changed.json", "missing.json"):
         bad = subprocess.run([*words, name], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (bad.returncode, bad.stdout.splitlines()[0]) == (1, "INVALID")
+
+
+def test_a_lie_about_the_times_is_found_though_the_ledger_has_it_as_issued(quick_world: World) -> None:
+    """A vault that missed its deadline could certify another day; its own entries of then tell."""
+    made = issue(quick_world)
+    key, honest = made.key, json.loads(made.ledger)["entries"]
+    for step in ("started_at", "condemned_at", "completed_at"):
+        lie = forged(quick_world, made.certificate, earlier(step))
+        assert verify(lie, key)
+        with quick_world.vault.catalogue.write() as tx:
+            note(
+                tx, quick_world.vault.clock.now(), "certificate issued", made.certificate.id, {"document": lie.decode()}
+            )
+        extract = json.loads(extract_ledger(quick_world.vault, made.certificate.id))
+        extract["entries"] = [*extract["entries"][: len(honest) - 1], extract["entries"][-1]]
+        with pytest.raises(InvalidError, match="other times"):
+            verify(lie, key, canonical.encode(extract))
+
+
+def earlier(step: str) -> Callable[[dict[str, Any]], None]:
+    """By a microsecond, so that the steps are in their order still."""
+
+    def change(content: Any) -> None:
+        content["times"][step] = (
+            datetime.fromisoformat(content["times"][step]) - timedelta(microseconds=1)
+        ).isoformat()
+
+    return change

@@ -16,7 +16,7 @@ It says VALID or INVALID, and why, and exits with 0 or 1. What it checks, in thi
 5. the destruction's entries stand in the ledger, under a checkpoint that the key signed
 6. (with `ledger.json`) the ledger says the same as the certificate, and has the certificate itself, word for word
 
-It shares no code with the vault, and works on any machine.
+It shares no code with the vault.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ LIMIT_BYTES = 64 * 1024**2
 ED25519_NOTE = 1
 KEY_BYTES = 32
 EVENTS = ("list frozen", "condemned", "completed")
+TIMES = ("started_at", "condemned_at", "completed_at")
+APPROVERS, DECIDERS = 3, 2
 DASH = "\N{EM DASH} "
 _CURVES: dict[bytes, tuple[ec.EllipticCurve, hashes.HashAlgorithm]] = {
     b"nistp256": (ec.SECP256R1(), hashes.SHA256()),
@@ -113,9 +115,6 @@ def _verify(certificate: bytes, key: bytes, ledger: bytes | None) -> list[str]:
     return found
 
 
-# --- 2 and 3: what it says --------------------------------------------------------------------------------
-
-
 def _check_counts(content: dict[str, Any]) -> list[str]:
     counts = content["counts"]
     _require(all(type(count) is int and count >= 0 for count in counts.values()), "A count is not a whole number.")
@@ -147,9 +146,6 @@ def _check_evidence(content: dict[str, Any]) -> list[str]:
     return [f"The custodian answered that the old master key is gone, and refused it {seen['refused_uses']} times."]
 
 
-# --- 4: the people ------------------------------------------------------------------------------------------
-
-
 def _check_authority(content: dict[str, Any]) -> list[str]:
     authority = content["authority"]
     signed = authority["signed"]
@@ -170,7 +166,9 @@ def _check_authority(content: dict[str, Any]) -> list[str]:
             same = (scope.get("root"), scope.get("count")) == (content["list_root"], content["counts"]["listed"])
             _require(same, "The order is for another list of records.")
     elif document["format"] == "shredvault/order/v1":
-        _require(document["scope"].get("policy_sha256") == authority["policy_sha256"], "Another policy was adopted.")
+        said = (document["program"], document["action"], document["scope"].get("policy_sha256"))
+        adopted = (content["program"]["vault"], "adopt-policy", authority["policy_sha256"])
+        _require(said == adopted, "Another policy was adopted, or in another vault.")
     else:
         _require(
             hashlib.sha256(body).hexdigest() == authority["policy_sha256"], "The signatures are on another policy."
@@ -178,6 +176,9 @@ def _check_authority(content: dict[str, Any]) -> list[str]:
     people = [approver["person"] for approver in authority["approvers"]]
     _require(bool(people), "Nobody approved it.")
     _require(len(set(people)) == len(people), "One person signed twice.")
+    _require(len({one["key"] for one in authority["approvers"]}) == len(people), "One key signed for two people.")
+    few = DECIDERS if content["kind"] == "sunset" and authority["order"] is not None else APPROVERS
+    _require(len(people) >= few, f"Only {len(people)} of {few} people approved it.")
     for approver in authority["approvers"]:
         _check_ssh(approver, namespace, body)
     return [f"Approved by {', '.join(people)}; each of their signatures is good for the key that is named beside it."]
@@ -230,9 +231,6 @@ def _fields(blob: bytes, count: int) -> tuple[list[bytes], bytes]:
     return found, blob
 
 
-# --- 5 and 6: the ledger --------------------------------------------------------------------------------------
-
-
 def _check_steps(content: dict[str, Any], events: list[str]) -> None:
     due = EVENTS if content["counts"]["listed"] else ("list frozen", "completed")
     _require(events == list(due), "The ledger does not have the steps of this destruction, in their order.")
@@ -247,6 +245,7 @@ def _check_extract(
     size, root = _read_checkpoint(extract["checkpoint"], name, public)
     facts: dict[str, Any] = {}
     leaves: list[tuple[int, str]] = []
+    times = dict(zip(EVENTS, (content["times"][step] for step in TIMES), strict=True))
     for entry in extract["entries"]:
         shown = {"at", "event", "facts", "id", "path", "salt", "subject"}
         _require(set(entry) == shown, "An entry of the ledger has parts that do not belong there.")
@@ -255,6 +254,9 @@ def _check_extract(
         leaf = {name: entry[name] for name in ("at", "event", "id", "subject")} | {"commitment": committed}
         hashed = hashlib.sha256(b"\x00" + _encode(leaf)).digest()
         _check_inclusion(hashed, entry["id"] - 1, size, [_hex(node) for node in entry["path"]], root)
+        _require(
+            times.get(entry["event"], entry["at"]) == entry["at"], "The ledger has other times than the certificate."
+        )
         facts[entry["event"]] = entry["facts"]
         leaves.append((entry["id"], hashed.hex()))
     events = [entry["event"] for entry in extract["entries"]]
@@ -308,9 +310,6 @@ def _check_inclusion(leaf: bytes, index: int, size: int, path: list[bytes], root
             node = hashlib.sha256(b"\x01" + node + other).digest()
         position, last = position >> 1, last >> 1
     _require(last == 0 and node == root, wrong)
-
-
-# --- reading --------------------------------------------------------------------------------------------------
 
 
 def _read_key(key: bytes) -> tuple[str, Ed25519PublicKey]:
