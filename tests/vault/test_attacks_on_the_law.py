@@ -292,3 +292,21 @@ def test_what_people_signed_is_not_read_as_something_else(quick_world: World) ->
     for member in ("not_before", "expires"):
         with pytest.raises(OrderRefusedError):
             Order.decode(edited(body, **{member: "9999-12-31T23:59:59Z"}))
+
+
+@on_sqlite
+def test_a_clock_that_is_set_back_for_a_moment_makes_nothing_due_and_leaves_nobody_out(quick_world: World) -> None:
+    """T2, T5, H8: filing goes on, and is never below the high-water mark; nor is what a hold captures."""
+    world = quick_world
+    held = world.file()
+    observe_time(world.vault)
+    world.advance(days=-800)
+    early = world.file()
+    capture = Scope(filed_from=date(2020, 1, 1), includes_future=False)
+    placed = holds.place_hold(world.vault, Terms(Kind.AUDIT, "City Comptroller", "2016-1"), capture, "counsel")
+    world.advance(days=800)
+    assert placed.matched == 2
+    assert {row[0] for row in world.rows("SELECT due_on FROM records")} == {"2028-01-06"}
+    holds.release_hold(world.vault, placed.hold_id, release_order(world.vault, placed.hold_id).id)
+    assert world.sweep().condemned == 0
+    world.assert_readable(early, held)

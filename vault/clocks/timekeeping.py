@@ -39,6 +39,7 @@ __all__ = [
     "clear_time",
     "found_marks",
     "load_marks",
+    "never_back",
     "note_filing",
     "observe_time",
     "require_trusted_time",
@@ -155,6 +156,14 @@ def require_trusted_time(tx: Transaction) -> None:
     marks = load_marks(tx)
     if marks.suspect_since is not None:
         raise TimeSuspectError(marks.why or "")
+
+
+def never_back(tx: Transaction, now: datetime) -> datetime:
+    """What the clock says, but never below the high-water mark: from this retention is reckoned, and who is captured.
+
+    A clock that is set back for a moment, and right again before anybody looks, would else make records due long ago.
+    """
+    return max(now, load_marks(tx).high_water)
 
 
 def note_filing(tx: Transaction, record_id: RecordId, at: datetime) -> None:

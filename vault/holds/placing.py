@@ -270,7 +270,7 @@ def _add(tx: Transaction, policy: Policy, hold_id: HoldId, scope: Scope, now: da
         tx.execute(
             sa.update(hold_records).where(here, hold_records.c.record_id == sa.bindparam("r")).values(_FOR_EVER), again
         )
-    return _Added(hold_id, answers, added, _add_clauses(tx, hold_id, scope.clauses(policy.zone, now)))
+    return _Added(hold_id, answers, added, _add_clauses(tx, hold_id, scope.clauses(policy.zone, never_back(tx, now))))
 
 
 def _add_clauses(tx: Transaction, hold_id: HoldId, clauses: Iterable[Clause]) -> list[tuple[int, Clause]]:

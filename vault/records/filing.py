@@ -93,7 +93,7 @@ def open_record(
         with vault.catalogue.read() as tx:
             known = tx.execute(sa.select(records.c.id).where(records.c.idempotency_hash == key_hash)).scalar()
             policy = current_policy(tx)
-            now = vault.clock.now()
+            now = never_back(tx, vault.clock.now())
             due = due_of(tx, policy, now)
             cohort = _open_cohort(tx, due)
             key_ends = keys.planned_end(tx, keys.current_root(tx, Tree.ACTIVE).master)
@@ -253,7 +253,7 @@ def complete_record(vault: Vault, caller: Caller, record_id: str) -> Completed:
     for _ in range(TRIES):
         with vault.catalogue.read() as tx:
             row = own_record(tx, caller, record_id)
-            now = vault.clock.now()
+            now = never_back(tx, vault.clock.now())
             due = due_of(tx, current_policy(tx), now)
             filed = documents_of(tx, row.id)
         if row.completed_at is not None:
