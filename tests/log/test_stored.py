@@ -109,7 +109,8 @@ def test_the_bucket_has_what_a_rebuild_needs(quick_world: World) -> None:
     filled(quick_world)
     vault = quick_world.vault
     with vault.catalogue.read() as tx:
-        assert [entry for entry, _ in read_ledger(vault.bucket, vault.vault_id)] == entries(tx, 0, 1000)
+        every = read_objects(bucket_objects(vault.bucket), vault.vault_id)
+        assert [entry for one in every for entry in one.entries] == entries(tx, 0, 1000)
     last = list(read_objects(bucket_objects(vault.bucket), vault.vault_id))[-1]
     assert last.checkpoint == latest_checkpoint(vault)
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.http.problems import problem_response
 from keystore import MasterState
 from tests.vault.databases import Databases
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import PURPOSE, Record, Sealed, World, open_world_vault
+from vault import ledger
 from vault.catalogue import Catalogue
 from vault.catalogue.schema import access_tokens
 from vault.destruction.carrying_out import recover_destructions, require_newest
@@ -39,7 +41,9 @@ def close_catalogues() -> Iterator[None]:
         OPENED.pop().close()
 
 
-def rebuilt(world: World, databases: Databases, *, leave_lost: bool = False) -> tuple[World, Rebuilt]:
+def rebuilt(
+    world: World, databases: Databases, *, leave_lost: bool = False, known: Mark | None = None
+) -> tuple[World, Rebuilt]:
     """The same vault with a catalogue made from bucket and custodian; tokens come from the old one."""
     with world.vault.catalogue.read() as tx:
         tokens = [dict(row._mapping) for row in tx.execute(sa.select(access_tokens))]
@@ -49,7 +53,7 @@ def rebuilt(world: World, databases: Databases, *, leave_lost: bool = False) -> 
     vault = open_world_vault(world.folder, world.vault.vault_id, world.vault.bucket, world.clock, database)
     OPENED.append(vault.catalogue)
     vault.catalogue.migrate()
-    done = rebuild(vault, [world.custodian.uri], tokens, leave_lost=leave_lost)
+    done = rebuild(vault, [world.custodian.uri], tokens, leave_lost=leave_lost, known=known)
     recover_destructions(vault)
     return replace(world, vault=vault, database=database), done
 
@@ -286,3 +290,41 @@ def test_packs_and_ledger_alone_are_enough(quick_world: World, databases: Databa
     world.assert_readable(record)
     world.scrub()
     world.assert_destroyed(record)
+
+
+def test_a_ledger_that_was_forged_or_cut_off_in_the_bucket_rebuilds_nothing(
+    quick_world: World, databases: Databases
+) -> None:
+    """H12: whoever writes in the bucket can neither condemn nor leave a hold out; that takes the home's key too."""
+    world = quick_world
+    record = world.file()
+    with world.vault.catalogue.read() as tx:
+        before = published_mark(tx)
+    place_hold(world.vault, [record.id], "16-cv-1")
+    with world.vault.catalogue.read() as tx:
+        known = published_mark(tx)
+    bucket, vault_id = world.vault.bucket, world.vault.vault_id
+    hidden = [name for name in bucket.names(PREFIX) if name > ledger_name(before.last)]
+    blobs = {name: bucket.get(name, limit=10**6) for name in hidden}
+    bucket.delete_every_version(set(hidden))
+    with pytest.raises(DamagedError, match="has them no more"):
+        rebuilt(world, databases, known=known)
+    frontier = Frontier()
+    for one in read_objects(bucket_objects(bucket), vault_id):
+        for entry in one.entries:
+            frontier.add(leaf_hash(entry.leaf()))
+    lie = Entry(before.last + 1, world.clock.now(), "serving ended", "nothing", {}, bytes(SALT_BYTES))
+    frontier.add(leaf_hash(lie.leaf()))
+    forger = SigningKey(origin_of(vault_id), Ed25519PrivateKey.generate())
+    signed = forger.sign_checkpoint(lie.id, frontier.root())
+    bucket.put(ledger_name(lie.id), ledger._encode(vault_id, before, [lie], signed))
+    with pytest.raises(DamagedError, match="not signed by a key of this log"):
+        rebuilt(world, databases)
+    bucket.delete_every_version({ledger_name(before.last + 1)})
+    for name, blob in blobs.items():
+        bucket.put(name, blob)
+    honest, done = rebuilt(world, databases, known=known)
+    assert (done.records, done.held) == (1, 1)
+    honest.advance(days=800)
+    honest.sweep()
+    honest.assert_readable(record)

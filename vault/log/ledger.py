@@ -43,7 +43,6 @@ __all__ = [
     "parse_object",
     "publish",
     "published_mark",
-    "read_ledger",
     "read_objects",
     "require_published",
 ]
@@ -125,17 +124,6 @@ def require_published(vault: Vault) -> None:
         mark = published_mark(tx)
     if any(True for _ in vault.bucket.names(PREFIX, after=ledger_name(mark.last))):
         raise OldCatalogueError
-
-
-def read_ledger(bucket: Bucket, vault_id: bytes) -> Iterator[tuple[Entry, Mark]]:
-    """All entries in the bucket, in order, each with the mark of the object that holds it.
-
-    Raises:
-        DamagedError: an object is missing or altered.
-    """
-    for one in read_objects(bucket_objects(bucket), vault_id):
-        for entry in one.entries:
-            yield entry, one.mark
 
 
 def bucket_objects(bucket: Bucket) -> Iterator[tuple[str, bytes]]:

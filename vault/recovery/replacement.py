@@ -43,6 +43,7 @@ class _Old:
     tokens: list[dict[str, Any]]
     retained: dict[RecordId, tuple[int, int]]
     """Its retained records, with cohort and slot."""
+    published: Mark
 
 
 def can_replace_unasked(home: Home) -> bool:
@@ -86,6 +87,7 @@ def replace_catalogue(
             old.tokens if old is not None else [],
             leave_lost=leave_lost,
             retained=retained,
+            known=old.published if old is not None else None,
         )
     with open_vault(home.path, clock, endpoint=endpoint, ask=ask) as vault:
         recovered = recover_destructions(vault)
@@ -100,6 +102,6 @@ def _read_old(home: Home) -> _Old | None:
         with closing(Catalogue(home.database)) as old, old.read() as tx:
             tokens = [dict(row) for row in tx.execute(sa.select(access_tokens)).mappings()]
             retained = tx.execute(kept.where(record_states.c.state == "retained"))
-            return _Old(tokens, {row.id: (row.cohort_id, row.slot) for row in retained})
+            return _Old(tokens, {row.id: (row.cohort_id, row.slot) for row in retained}, published_mark(tx))
     except (CatalogueError, VaultError, sa.exc.SQLAlchemyError):
         return None

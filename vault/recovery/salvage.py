@@ -48,6 +48,7 @@ __all__ = [
     "earliest_due",
     "find_records",
     "read_history",
+    "require_ours",
 ]
 
 
@@ -95,6 +96,10 @@ class History:
 
     entries: list[Entry] = field(default_factory=list)
     mark: Mark = field(default_factory=lambda: Mark(0, bytes(32)))
+    marks: set[Mark] = field(default_factory=set)
+    """Of every object."""
+    checkpoint: str = ""
+    """The newest, which binds everything before it. See `require_ours`."""
     founded_at: datetime | None = None
     policies: list[tuple[datetime, dict[str, Any]]] = field(default_factory=list)
     """Every version of the policy, with the instant at which it came into force."""
@@ -133,14 +138,36 @@ def read_history(bucket: Bucket, vault_id: bytes) -> History:
         DamagedError: it has a gap, was altered, or does not begin with a founding.
     """
     history = History()
-    for entry, mark in read_ledger(bucket, vault_id):
-        history.entries.append(entry)
-        history.mark = mark
-        _apply(history, entry)
+    for one in read_objects(bucket_objects(bucket), vault_id):
+        history.mark, history.checkpoint = one.mark, one.checkpoint
+        history.marks.add(one.mark)
+        for entry in one.entries:
+            history.entries.append(entry)
+            _apply(history, entry)
     if history.founded_at is None:
         message = "The ledger in the bucket does not begin with the founding of a vault."
         raise DamagedError(message)
     return history
+
+
+def require_ours(history: History, key: VerifierKey, known: Mark | None) -> None:
+    """Make sure, as far as anybody here can, that the ledger is the one which the vault wrote, to its end.
+
+    1. where the home still has the key that the ledger names, that key signed the newest checkpoint
+    2. the ledger has what an older catalogue had published
+
+    Raises:
+        DamagedError: it is not; whoever writes in the bucket forged it, or cut its end off.
+    """
+    named = {one.facts.get("log_key") for one in history.entries if one.event in ("founded", "rebuilt")}
+    if str(key) in named:
+        check_note(history.checkpoint, [key])
+    if known is not None and known.last and known not in history.marks:
+        message = (
+            f"The old catalogue had published {known.last} entries, and the ledger in the bucket has them no more, or "
+            "others. Bring its objects back, from their older versions or from an export of the ledger."
+        )
+        raise DamagedError(message)
 
 
 def _apply(history: History, entry: Entry) -> None:
