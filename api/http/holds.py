@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from starlette.responses import Response
 
 from vault.access import Caller, Role
-from vault.clock import in_reach
+from vault.clocks.clock import in_reach
 from vault.holds import (
     HoldLine,
     Kind,

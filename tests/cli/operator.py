@@ -20,7 +20,9 @@ from tests.people import TERMS, submitted, written_policy
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY
 from tests.services.postgresql import Server
 from vault import access
+from vault.catalogue.law import time_marks
 from vault.clocks.clock import SimulatedClock
+from vault.clocks.timekeeping import load_marks
 from vault.context import Vault
 from vault.host.home import open_vault
 from vault.orders.drafting import draft_scrub

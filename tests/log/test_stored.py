@@ -11,7 +11,7 @@ from vault.catalogue import Transaction
 from vault.context import note
 from vault.errors import HomeError, NotFoundError
 from vault.log.leaves import commitment
-from vault.log.ledger import bucket_objects, publish, read_ledger, read_objects
+from vault.log.ledger import bucket_objects, publish, read_objects
 from vault.log.merkle import check_consistency, check_inclusion, leaf_hash, tree_hash
 from vault.log.notes import check_note
 from vault.log.showing import (

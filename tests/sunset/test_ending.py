@@ -31,7 +31,7 @@ from vault.catalogue.schema import access_tokens
 from vault.certificates import issue_certificate
 from vault.clocks.clock import SimulatedClock
 from vault.destruction.carrying_out import recover_destructions, require_newest_keys
-from vault.errors import BusyError, DamagedError, DestructionRefusedError
+from vault.errors import BusyError, DamagedError, DestructionRefusedError, OrderRefusedError
 from vault.holds import Kind, Scope, Terms, copying, placing
 from vault.host.founding import Founding, found_catalogue
 from vault.keys.custody import Custody

@@ -15,7 +15,8 @@ from vault import holds
 from vault.catalogue.holding import hold_records
 from vault.catalogue.law import orders, sunsets
 from vault.catalogue.schema import policies
-from vault.deciding import decide_record
+from vault.clocks.timekeeping import observe_time
+from vault.destruction.frozen_lists import forecast, freeze_ordered
 from vault.errors import (
     HoldRefusedError,
     OrderRefusedError,
@@ -24,16 +25,15 @@ from vault.errors import (
     RuleBrokenError,
     VaultError,
 )
-from vault.frozen_lists import forecast, freeze_ordered
 from vault.holds import Kind, Scope, Terms, draw_key, finish_endings
 from vault.ids import OrderId, new_id
+from vault.law.people import Person, Role
+from vault.law.policy import Policy
+from vault.law.retention import Cause
 from vault.orders import Action, Order
 from vault.orders.drafting import draft_destroy, draft_scrub
 from vault.orders.signatures import POLICIES, approve
-from vault.people import Person, Role
-from vault.policy import Policy
-from vault.retention import Cause
-from vault.timekeeping import observe_time
+from vault.records.deciding import decide_record
 
 
 def state(world: World, record: Record) -> str:

@@ -15,7 +15,6 @@ from keystore import MasterState
 from tests.vault.databases import Databases
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import PURPOSE, Record, Sealed, World, open_world_vault
-from vault import ledger
 from vault.catalogue import Catalogue
 from vault.catalogue.schema import access_tokens
 from vault.destruction.carrying_out import recover_destructions, require_newest
@@ -25,7 +24,11 @@ from vault.errors import DamagedError, DestroyedError, NotFoundError, OldCatalog
 from vault.holds import list_holds
 from vault.ids import new_id
 from vault.keys.mirror import PREFIX as PACKS
-from vault.log.ledger import PREFIX, publish
+from vault.log import Entry, SigningKey, ledger
+from vault.log.leaves import SALT_BYTES
+from vault.log.ledger import PREFIX, Mark, bucket_objects, ledger_name, publish, published_mark, read_objects
+from vault.log.merkle import Frontier, leaf_hash
+from vault.log.signing import origin_of
 from vault.records.filing import open_record
 from vault.records.manifests import manifest_name
 from vault.records.retrieval import read_record

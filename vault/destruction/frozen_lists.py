@@ -21,10 +21,10 @@ from vault.ids import DestructionId, HoldId, OrderId, new_id
 from vault.law.retention import CONDEMNABLE, Cause, Predicate, Verdict, count_verdicts, judge, judge_named
 from vault.orders.accepting import load_order, require_order, verify_again
 from vault.orders.actions import Action
-from vault.orders.adopting import approvals_of, policy_of, verify_standing
+from vault.orders.adopting import approvals_of, policy_of, verify_lineage, verify_standing
 from vault.orders.lists import require_list, root_of
 from vault.sunset.ended import ended_at, has_ended
-from vault.sunset.latched import authority_of, latched_sunsets
+from vault.sunset.latched import authority_of, latched_sunsets, verify_latched
 
 from .staging import revisions_of
 
@@ -63,7 +63,8 @@ def predicate_at(
 ) -> Predicate:
     """The predicate with its inputs at an instant: the day in the program's time zone, the policy's limits.
 
-    `ended`: the active tree's master was ended at the deadline (`vault.sunset.ended`). `blind`: sealed holds are left out.
+    `ended`: the active tree's master was ended at the deadline (`vault.sunset.ended`). `blind`: as if there were no
+    sealed holds.
     """
     policy = current_policy(tx)
     given_up = now - timedelta(hours=policy.abandon_after_hours)

@@ -21,6 +21,7 @@ from vault.catalogue import Transaction
 from vault.catalogue.holding import hold_records, hold_scopes, holds, record_holds
 from vault.catalogue.schema import access_tokens
 from vault.clocks.clock import civil_date
+from vault.clocks.timekeeping import never_back
 from vault.context import Vault, current_policy, note
 from vault.errors import BusyError, CustodianError, HoldRefusedError, NotFoundError
 from vault.ids import HoldId, new_id

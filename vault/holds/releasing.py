@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from vault.catalogue import Transaction
 from vault.catalogue.destructions import Destruction
 from vault.catalogue.holding import end_parts, hold_records, hold_scopes, holds, record_holds
+from vault.clocks.timekeeping import observe_time, require_trusted_time
 from vault.context import Vault, current_policy, note
 from vault.destruction.carrying_out import carry_out
 from vault.destruction.condemning import Progress
@@ -32,7 +33,6 @@ from vault.log.ledger import publish
 from vault.orders import Action, load_order, require_order, use_order
 from vault.orders.accepting import verify_again
 from vault.orders.adopting import policy_of, verify_lineage
-from vault.timekeeping import observe_time, require_trusted_time
 
 from .placing import open_hold
 

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from vault.clock import in_reach
+from vault.clocks.clock import in_reach
 from vault.errors import HoldRefusedError
 
 __all__ = ["RECORDS_MAX", "Clause", "Scope"]

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from vault.clock import in_reach
+from vault.clocks.clock import in_reach
 from vault.errors import HoldRefusedError
 
 __all__ = ["REVIEW_DAYS_MAX", "Kind", "Terms", "checked_review", "tail_of"]

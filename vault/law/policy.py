@@ -18,6 +18,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from vault import canonical
+from vault.clocks.clock import in_reach
 from vault.errors import NotCanonicalError, PolicyError
 
 from .people import Person, check_signers

@@ -16,13 +16,13 @@ import sqlalchemy as sa
 
 from vault.catalogue import Transaction
 from vault.catalogue.law import orders, time_marks
+from vault.clocks.trusted_time import SPREAD_MAX
 from vault.context import Vault, current_policy, note
 from vault.errors import NotFoundError, OrderRefusedError
 from vault.ids import OrderId
 from vault.law.policy import Policy
 from vault.log.ledger import publish
 from vault.sunset.schedule import DECISIONS, end_of, require_decision
-from vault.trusted_time import SPREAD_MAX
 
 from .actions import QUORUMS, Action, missing_places, spoken
 from .lists import require_list

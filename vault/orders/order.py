@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from vault import canonical
-from vault.clock import in_reach
+from vault.clocks.clock import in_reach
 from vault.errors import NotCanonicalError, OrderRefusedError
 from vault.ids import OrderId, is_id
 

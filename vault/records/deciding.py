@@ -16,7 +16,7 @@ from vault.clocks.clock import civil_date
 from vault.context import Vault, current_policy, note
 from vault.errors import RecordIncompleteError, RecordsAreKeptError
 from vault.ids import RecordId
-from vault.law.no_retain import keeps_nothing
+from vault.law.no_retain import DAYS_IN_ALL, keeps_nothing
 from vault.log.ledger import publish
 
 from .filing import own_record

@@ -19,7 +19,7 @@ from vault.access import Caller, Role
 from vault.catalogue import Transaction, keys
 from vault.catalogue.filed import documents_of, record_state
 from vault.catalogue.schema import cohorts, record_states, records
-from vault.clocks.timekeeping import note_filing
+from vault.clocks.timekeeping import never_back, note_filing
 from vault.context import Vault, current_policy
 from vault.errors import (
     BusyError,

@@ -35,11 +35,11 @@ from vault.context import Vault, note
 from vault.errors import DamagedError, DestructionRefusedError
 from vault.ids import DestructionId, RecordId
 from vault.keys import mirror
-from vault.log.ledger import publish
+from vault.log.ledger import Mark, publish
 from vault.wording import number_of
 
 from .refilling import fill_catalogue
-from .salvage import Found, History, ReachableKeys, find_records, read_history
+from .salvage import Found, History, ReachableKeys, find_records, read_history, require_ours
 from .servings import end_every_serving
 
 __all__ = ["Rebuilt", "rebuild"]
@@ -72,6 +72,7 @@ def rebuild(
     *,
     leave_lost: bool = False,
     retained: Mapping[RecordId, tuple[int, int]] | None = None,
+    known: Mark | None = None,
 ) -> Rebuilt:
     """Fill the empty catalogue of `vault` from its bucket and its custodians.
 
@@ -82,6 +83,7 @@ def rebuild(
         leave_lost: go on though records have lost their keys.
         retained: cohort and slot of the records that an older catalogue has as retained. Given by who rebuilds unasked:
             then no key that opens a record may die in it.
+        known: how far an older catalogue had published the ledger.
 
     Raises:
         DamagedError: the ledger is damaged, or records are lost and `leave_lost` is not set.
@@ -90,6 +92,7 @@ def rebuild(
         CustodianError, ObjectStoreError, CatalogueError: a service failed; run it again.
     """
     history = read_history(vault.bucket, vault.vault_id)
+    require_ours(history, vault.signing.verifier, known)
     reachable = ReachableKeys(vault.bucket, vault.vault_id, {uri: vault.custody.at(uri) for uri in custodian_uris})
     with ExitStack() as owned:
         owned.callback(reachable.close)

@@ -22,6 +22,7 @@ from vault.destruction.exclusion import alone
 from vault.errors import CatalogueError, HomeError, VaultError
 from vault.host.home import CATALOGUE, Home, open_for_rebuild, open_vault
 from vault.ids import RecordId
+from vault.log.ledger import Mark, published_mark
 
 from .rebuild import Rebuilt, rebuild
 

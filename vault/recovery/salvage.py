@@ -34,7 +34,8 @@ from vault.ids import DestructionId, RecordId
 from vault.keys import mirror
 from vault.law.policy import Policy, due_on
 from vault.law.retention import OF_RECORDS
-from vault.log.ledger import Entry, Mark, read_ledger
+from vault.log.ledger import Entry, Mark, bucket_objects, read_objects
+from vault.log.notes import VerifierKey, check_note
 from vault.objects import Bucket
 from vault.records.manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, Manifest
 

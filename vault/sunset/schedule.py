@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from vault.clocks.clock import civil_date
+from vault.clocks.clock import civil_date, in_reach
 from vault.errors import OrderRefusedError
 from vault.law.policy import PERIODS_MAX, Sunset, due_on
 
