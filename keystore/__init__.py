@@ -20,11 +20,22 @@ from .errors import (
     WrongOrderError,
 )
 from .graph import GraphReport, Verdict, check_graph
-from .page import COHORT_SLOTS, INDEX_SLOT, MAX_COHORTS, KeyPage, PageName, Tree, slots_of, slots_to_bitmap
+from .page import (
+    COHORT_BITMAP_BYTES,
+    COHORT_SLOTS,
+    INDEX_SLOT,
+    MAX_COHORTS,
+    KeyPage,
+    PageName,
+    Tree,
+    slots_of,
+    slots_to_bitmap,
+)
 from .sealing import CHUNK_BYTES, Opener, Sealer, context, derive_tag, open_sealed, seal, sealed_size
 from .secret import KEY_BYTES, Key, fill_random, wipe
 from .tree import (
     EVERY_SLOT,
+    NO_SLOT,
     OpenTree,
     PageLoader,
     Rewrite,
@@ -38,11 +49,13 @@ from .tree import (
 
 __all__ = [
     "CHUNK_BYTES",
+    "COHORT_BITMAP_BYTES",
     "COHORT_SLOTS",
     "EVERY_SLOT",
     "INDEX_SLOT",
     "KEY_BYTES",
     "MAX_COHORTS",
+    "NO_SLOT",
     "Ask",
     "Assurance",
     "Custodian",

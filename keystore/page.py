@@ -21,6 +21,7 @@ from .sealing import CHUNK_BYTES, Opener, Sealer, context, sealed_size
 from .secret import KEY_BYTES, Key, fill_random, wipe
 
 __all__ = [
+    "COHORT_BITMAP_BYTES",
     "COHORT_SLOTS",
     "INDEX_SLOT",
     "MAX_COHORTS",
@@ -34,6 +35,8 @@ __all__ = [
 
 COHORT_SLOTS: Final = 1024
 """Slots of a cohort page: the index key and up to 1023 record keys, which fill two chunks exactly."""
+COHORT_BITMAP_BYTES: Final = COHORT_SLOTS // 8
+"""A bit for each slot; slot s is bit s mod 8 of byte s div 8."""
 
 INDEX_SLOT: Final = 0
 MAX_COHORTS: Final = 65_535

@@ -21,12 +21,23 @@ from typing import Final, Self
 
 from .custodians import Custodian
 from .errors import SealBrokenError, TreeFullError, WrongOrderError
-from .page import COHORT_SLOTS, MAX_COHORTS, ROOT_PAGE, KeyPage, PageName, Tree, slots_of, slots_to_bitmap
+from .page import (
+    COHORT_BITMAP_BYTES,
+    COHORT_SLOTS,
+    MAX_COHORTS,
+    ROOT_PAGE,
+    KeyPage,
+    PageName,
+    Tree,
+    slots_of,
+    slots_to_bitmap,
+)
 from .sealing import context
 from .secret import Key
 
 __all__ = [
     "EVERY_SLOT",
+    "NO_SLOT",
     "OpenTree",
     "PageLoader",
     "Rewrite",
@@ -39,7 +50,8 @@ __all__ = [
     "stage",
 ]
 
-EVERY_SLOT: Final = b"\xff" * (COHORT_SLOTS // 8)
+EVERY_SLOT: Final = b"\xff" * COHORT_BITMAP_BYTES
+NO_SLOT: Final = bytes(COHORT_BITMAP_BYTES)
 _ROOT_STEP: Final = 1024
 
 

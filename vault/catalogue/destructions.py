@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from keystore import Tree
+from keystore import COHORT_BITMAP_BYTES, Tree
 from vault.ids import DestructionId
 
 from .engine import Transaction
@@ -29,7 +29,6 @@ __all__ = [
     "update",
 ]
 
-_BITMAP_BYTES = 128
 _BATCH = 20
 """Cohorts read at a time."""
 
@@ -82,7 +81,7 @@ def insert_destruction(tx: Transaction, slots: Mapping[int, int], revisions: Map
         {
             "destruction_id": columns["id"],
             "cohort_id": cohort,
-            "slots": bits.to_bytes(_BITMAP_BYTES, "little"),
+            "slots": bits.to_bytes(COHORT_BITMAP_BYTES, "little"),
             "revision": revisions[cohort],
         }
         for cohort, bits in slots.items()

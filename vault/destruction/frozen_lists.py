@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from keystore import MAX_COHORTS, Tree
+from keystore import COHORT_BITMAP_BYTES, MAX_COHORTS, Tree
 from vault.catalogue import Transaction
 from vault.catalogue.destructions import insert_destruction, unfinished
 from vault.clocks.clock import civil_date
@@ -45,8 +45,7 @@ __all__ = [
 
 MOVE: Final = "move"
 """The kind of a destruction in which only a master dies, because another takes its place."""
-_BITMAP_BYTES: Final = 128
-_ROW: Final = struct.Struct(f">I{_BITMAP_BYTES}s")
+_ROW: Final = struct.Struct(f">I{COHORT_BITMAP_BYTES}s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +272,9 @@ def _freeze(
 
 def pack_slots(slots: Mapping[int, int]) -> str:
     """Bitmaps of slots by cohort, for the ledger: 4 bytes of cohort and 128 of bitmap each, deflated, in base64."""
-    rows = b"".join(_ROW.pack(cohort, bits.to_bytes(_BITMAP_BYTES, "little")) for cohort, bits in sorted(slots.items()))
+    rows = b"".join(
+        _ROW.pack(cohort, bits.to_bytes(COHORT_BITMAP_BYTES, "little")) for cohort, bits in sorted(slots.items())
+    )
     return base64.b64encode(zlib.compress(rows)).decode("ascii")
 
 

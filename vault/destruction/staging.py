@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from keystore import (
+    COHORT_BITMAP_BYTES,
     INDEX_SLOT,
     Custodian,
     GraphReport,
@@ -35,7 +36,6 @@ from vault.keys.keyring import open_root, page_loader
 __all__ = ["Plan", "Staging", "plan_tree", "read_staged", "revisions_of", "stage_and_check"]
 
 _INDEX_BIT = 1 << INDEX_SLOT
-_BITMAP_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def plan_tree(
 
 
 def _bitmap(bits: int) -> bytes:
-    return bits.to_bytes(_BITMAP_BYTES, "little")
+    return bits.to_bytes(COHORT_BITMAP_BYTES, "little")
 
 
 def stage_and_check(vault: Vault, tree: Tree, plan: Plan, new_master: str) -> Staging:

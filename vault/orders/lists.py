@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from keystore import COHORT_BITMAP_BYTES
 from vault.catalogue import Transaction
 from vault.catalogue.law import list_slots, lists
 from vault.catalogue.schema import records
@@ -26,7 +27,6 @@ from .order import Order
 __all__ = ["LIST_LIFE", "ListedRecord", "StoredList", "keep_list", "load_stored_list", "require_list", "root_of"]
 
 LIST_LIFE: Final = timedelta(days=14)
-_BITMAP_BYTES: Final = 128
 _BATCH: Final = 500
 
 ListedRecord = tuple[str, int, int]
@@ -84,7 +84,7 @@ def keep_list(
         tx.execute(
             sa.insert(list_slots),
             [
-                {"list_id": kept.id, "cohort_id": cohort, "slots": bits.to_bytes(_BITMAP_BYTES, "little")}
+                {"list_id": kept.id, "cohort_id": cohort, "slots": bits.to_bytes(COHORT_BITMAP_BYTES, "little")}
                 for cohort, bits in slots.items()
             ],
         )

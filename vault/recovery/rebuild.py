@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from keystore import (
     INDEX_SLOT,
+    NO_SLOT,
     KeyGraphError,
     MasterExistsError,
     OpenTree,
@@ -44,7 +45,6 @@ from .servings import end_every_serving
 
 __all__ = ["Rebuilt", "rebuild"]
 
-_NO_SLOT: Final = bytes(128)
 _VERSIONS_SKIPPED: Final = 1024
 """A process that still runs on the lost catalogue may hold some of the numbers after the last pack's."""
 
@@ -184,7 +184,7 @@ def _stage(
         staged = stage(
             vault.vault_id,
             None,
-            TreeChange(rewritten={cohort: Rewrite(_NO_SLOT, slots) for cohort, slots in put.items()}),
+            TreeChange(rewritten={cohort: Rewrite(NO_SLOT, slots) for cohort, slots in put.items()}),
             _no_page,
             tree=tree,
             epoch=reachable.epochs[tree] + 1,

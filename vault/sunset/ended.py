@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
-from typing import Final
 
 from keystore import (
+    COHORT_BITMAP_BYTES,
+    NO_SLOT,
     GraphReport,
     Key,
     KeyGraphError,
@@ -34,8 +35,6 @@ from vault.keys import mirror
 from vault.keys.keyring import custodian_of, open_tree
 
 __all__ = ["ended_at", "has_ended", "stage_from_held", "whole_list"]
-
-_NO_SLOT: Final = bytes(128)
 
 
 def ended_at(vault: Vault, tx: Transaction, tree: Tree) -> datetime | None:
@@ -84,7 +83,7 @@ def stage_from_held(vault: Vault, plan: Plan, new_master: str) -> Staging:
         staged = stage(
             vault.vault_id,
             None,
-            TreeChange(rewritten={cohort: Rewrite(_NO_SLOT, put[cohort]) for cohort in plan.rewritten}),
+            TreeChange(rewritten={cohort: Rewrite(NO_SLOT, put[cohort]) for cohort in plan.rewritten}),
             _no_page,
             tree=Tree.ACTIVE,
             epoch=base.epoch + 1,
@@ -112,7 +111,7 @@ def _held_keys(vault: Vault, tx: Transaction, plan: Plan, owned: ExitStack) -> d
             bits = plan.survivors[cohort] & int.from_bytes(there.get(cohort, b""), "little")
             if bits:
                 with held.page(keys.load_page(tx, Tree.HELD, cohort)) as page:
-                    for slot in slots_of(bits.to_bytes(len(_NO_SLOT), "little")):
+                    for slot in slots_of(bits.to_bytes(COHORT_BITMAP_BYTES, "little")):
                         slots[slot] = owned.enter_context(page.key(slot))
     return put
 
