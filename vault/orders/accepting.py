@@ -141,11 +141,11 @@ def _require_fresh(tx: Transaction, accepted: Accepted) -> None:
     if current_policy(tx).version != accepted.policy_version:
         message = "The policy changed while the order was verified; hand it in again."
         raise OrderRefusedError(message)
-    _require_not_before(tx, accepted)
+    _require_not_set_back(tx, accepted)
     require_scope(tx, accepted.order, accepted.accepted_at)
 
 
-def _require_not_before(tx: Transaction, accepted: Accepted) -> None:
+def _require_not_set_back(tx: Transaction, accepted: Accepted) -> None:
     """T5: a clock that is set back for a moment would spare a cooling-off, or let a cut-off be still to come."""
     high_water = tx.execute(sa.select(time_marks.c.high_water)).scalar_one()
     if accepted.action is not Action.CLEAR_TIME and accepted.accepted_at < high_water - SPREAD_MAX:
