@@ -149,7 +149,8 @@ def _run() -> int:
     except KNOWN_ERRORS as known:
         note(str(known))
         return code_of(known)
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
+        # Typer makes the one of the other, but not while it still builds the command line.
         note("Interrupted.")
         return ExitCode.INTERRUPTED
     except typer.TyperException as usage:

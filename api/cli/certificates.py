@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -20,12 +20,15 @@ from vault.certificates import (
 )
 from vault.host.home import open_vault
 
-from .exits import CommandError, ExitCode
+from .exits import CommandError, ExitCode, at_named_path
 from .manual import described
 from .screen import facts, note, print_json, say, table, when
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["certificate_app"]
+
+_COUNTS: Final = ("listed", "destroyed", "withdrawn", "held_out", "pending", "failed")
+"""In the order of the paper."""
 
 CertificateId = Annotated[
     str, typer.Argument(metavar="ID", help="The certificate, which has the id of its destruction: `certificate list`.")
@@ -80,8 +83,8 @@ def show(*, certificate_id: CertificateId, home: HomeOption = None, as_json: Jso
         ("certificate", f"{content['id']} ({content['kind']})"),
         ("authority", content["authority"]["text"]),
         ("approved by", ", ".join(one["person"] for one in content["authority"]["approvers"])),
-        *((name.replace("_", " "), str(count)) for name, count in counts.items()),
-        ("complete", content["times"]["completed_at"]),
+        *((name.replace("_", " "), str(counts[name])) for name in _COUNTS),
+        ("complete", when(datetime.fromisoformat(content["times"]["completed_at"]))),
     ]
     if deadline is not None:
         pairs.append(
@@ -123,9 +126,10 @@ def export(
             "vault.key": f"{vault.signing.verifier}\n".encode(),
             "verify_certificate.py": Path(verify_certificate.__file__).read_bytes(),
         }
-    to.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (to / name).write_bytes(content)
+    with at_named_path():
+        to.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (to / name).write_bytes(content)
     if as_json:
         print_json({"folder": to, "files": sorted(files)})
         return

@@ -27,7 +27,7 @@ from vault.errors import (
 from vault.host.embedded_store import EmbeddedStoreError
 from vault.objects import ObjectNotFound, ObjectStoreError
 
-__all__ = ["KNOWN_ERRORS", "MEANINGS", "CommandError", "ExitCode", "carrying_out", "code_of", "manual"]
+__all__ = ["KNOWN_ERRORS", "MEANINGS", "CommandError", "ExitCode", "at_named_path", "carrying_out", "code_of", "manual"]
 
 
 class ExitCode(IntEnum):
@@ -109,6 +109,15 @@ def carrying_out() -> Iterator[None]:
     except CustodianError as error:
         message = f"{error} Run `shredvault recover`: it undoes or finishes what was begun."
         raise CommandError(ExitCode.INCIDENT, message) from error
+
+
+@contextmanager
+def at_named_path() -> Iterator[None]:
+    """Around what reads or writes at a path that somebody typed: a wrong one is a matter of usage, not of the vault."""
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as wrong:
+        raise CommandError(ExitCode.USAGE, f"{wrong.strerror}: {wrong.filename}.") from wrong
 
 
 def code_of(error: Exception) -> ExitCode:

@@ -17,7 +17,7 @@ from vault.log.verifying import Verified, export_ledger, read_note, verify_folde
 from vault.log.witnesses import keep_cosigned, name_witness
 from vault.wording import number_of
 
-from .exits import CommandError, ExitCode
+from .exits import CommandError, ExitCode, at_named_path
 from .manual import described
 from .screen import print_json, say, table, when
 from .settings import HomeOption, JsonOption, load_settings
@@ -97,9 +97,10 @@ def export(
     *, folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to.")], home: HomeOption = None
 ) -> None:
     """Write the whole ledger into a folder: every entry with its facts, and the newest checkpoint."""
-    with open_vault(load_settings(home=home).home_folder) as vault:
+    with open_vault(load_settings(home=home).home_folder) as vault, at_named_path():
         size = export_ledger(vault, folder)
-    say(f"{size} entries are in {folder}. Verify them anywhere with `shredvault ledger verify FOLDER --key …`.")
+    entries = number_of(size, "entry", "is", "are")
+    say(f"{entries} in {folder}. Verify them anywhere with `shredvault ledger verify FOLDER --key …`.")
 
 
 @ledger_app.command()
@@ -132,7 +133,8 @@ def verify(
     """  # noqa: D301
     if (folder is None) != (not keys):
         raise CommandError(ExitCode.USAGE, "A folder is verified with --key; a vault knows its key.")
-    notes = [read_note(path) for path in kept or ()]
+    with at_named_path():
+        notes = [read_note(path) for path in kept or ()]
     if folder is None:
         with open_vault(load_settings(home=home).home_folder) as vault:
             found = verify_vault(vault, notes)
@@ -184,7 +186,8 @@ def cosigned(
     as_json: JsonOption = False,
 ) -> None:
     """Keep a checkpoint that witnesses have signed, after checking what they signed."""
-    signed = read_note(file)
+    with at_named_path():
+        signed = read_note(file)
     with open_vault(load_settings(home=home).home_folder) as vault:
         found = keep_cosigned(vault, signed)
     if as_json:

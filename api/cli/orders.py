@@ -28,7 +28,7 @@ from vault.orders.order import ORDER_FORMAT, Order, spell_instant
 from vault.orders.signatures import ORDERS, POLICIES, sign_file
 from vault.status import write_destruction_record
 
-from .exits import CommandError, ExitCode
+from .exits import CommandError, ExitCode, at_named_path
 from .manual import described
 from .screen import facts, note, print_json, say, somebody, table, when
 from .settings import HomeOption, JsonOption, load_settings
@@ -380,11 +380,12 @@ def write_document(path: Path, document: bytes) -> Path:
     """Write a document into a file that is not there yet; signatures are over its exact bytes.
 
     Raises:
-        CommandError: there is such a file.
+        CommandError: there is such a file, or no such folder.
     """
-    try:
-        with path.expanduser().open("xb") as file:
-            file.write(document)
-    except FileExistsError as there:
-        raise CommandError(ExitCode.USAGE, f"There is a file {path} already; choose another with --out.") from there
+    with at_named_path():
+        try:
+            with path.expanduser().open("xb") as file:
+                file.write(document)
+        except FileExistsError as there:
+            raise CommandError(ExitCode.USAGE, f"There is a file {path} already; choose another with --out.") from there
     return path

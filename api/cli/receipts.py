@@ -16,6 +16,7 @@ from vault.ids import RecordId, is_id
 from vault.receipts.answers import Destroyed, Kept, Receipts, receipt_facts
 from vault.receipts.codes import code_of
 
+from .exits import at_named_path
 from .manual import described
 from .screen import facts, note, print_json, say
 from .settings import HomeOption, JsonOption, load_settings
@@ -90,7 +91,8 @@ def print_receipt(
     # In capitals a QR code has room for half as much again.
     picture = segno.make(code.upper() if address is None else address.rstrip("/") + _PLACE + code, micro=False)
     if to is not None:
-        to.write_text(_page(picture, code, address), encoding="utf-8")
+        with at_named_path():
+            to.write_text(_page(picture, code, address), encoding="utf-8")
         note(f"Written to {to}. Give it to the applicant; the vault keeps no copy.")
         return
     drawn = io.StringIO()

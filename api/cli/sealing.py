@@ -15,7 +15,7 @@ from vault.holds import HoldLine, draw_key
 from vault.holds import unseal as unseal_hold
 from vault.holds.sealed import opens
 
-from .exits import CommandError, ExitCode
+from .exits import CommandError, ExitCode, at_named_path
 from .manual import described
 from .screen import facts, note, print_json, say
 from .settings import JsonOption
@@ -34,11 +34,12 @@ def keygen(
     It is printed as `counsel_seal`. Whoever loses the private key cannot read sealed holds; they protect all the same.
     """
     private, public = draw_key()
-    try:
-        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(private + "\n")
-    except FileExistsError as there:
-        raise CommandError(ExitCode.USAGE, "That file exists; a key is never written over another.") from there
+    with at_named_path():
+        try:
+            with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                file.write(private + "\n")
+        except FileExistsError as there:
+            raise CommandError(ExitCode.USAGE, "That file exists; a key is never written over another.") from there
     note("The private key is in the file, for counsel alone. This is `counsel_seal` for the policy:")
     say(public)
 

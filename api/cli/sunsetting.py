@@ -14,6 +14,7 @@ from vault.host.home import open_vault
 from vault.orders import Action
 from vault.orders.drafting import Terms, draft
 from vault.sunset.schedule import require_decision
+from vault.wording import number_of
 
 from .exits import CommandError, ExitCode
 from .manual import described
@@ -53,12 +54,13 @@ def status(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     if deadline is None or sunset is None:
         say("The policy in force has no sunset.")
         return
+    left = number_of(deadline.days_left, "day")
     by = f"order {deadline.order_id}" if deadline.order_id else "the default; nobody has decided"
     facts(
         [
             ("review opens", sunset.review_opens),
             ("decisions until", f"the end of {deadline.decision_cut_off}"),
-            ("deadline", f"the end of {deadline.day}, {when(deadline.ends_at)}; {deadline.days_left} days left"),
+            ("deadline", f"the end of {deadline.day}, {when(deadline.ends_at)}; {left} left"),
             ("outcome", f"{deadline.outcome} ({by})"),
             ("latched", when(deadline.latched_at) if deadline.latched_at else "not yet"),
             ("forecast", f"{deadline.forecast.total_seconds() / 3600:.1f} hours to destroy everything"),

@@ -1,6 +1,7 @@
 """`shredvault certificate`: made by every sweep, handed out as files, and checked by the file that comes with them."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -16,7 +17,9 @@ def test_a_sweep_leaves_a_certificate_that_anybody_can_check(operator: Operator)
     (line,) = operator.run("certificate", "list", "--json").data["certificates"]
     assert (line["id"], line["kind"], line["destroyed"]) == (swept, "sweep", 2)
     assert operator.run("certificate", "show", swept, "--json").data["counts"]["destroyed"] == 2
-    assert "It cannot prove:" in operator.run("certificate", "show", swept).out
+    told = operator.run("certificate", "show", swept).out
+    assert "It cannot prove:" in told
+    assert re.search(r"listed +\d+\n +destroyed +2\n.* complete +[0-9-]+ [0-9:]+ UTC\n", told, re.DOTALL)
     assert operator.run("certificate", "show", "nothing").code == 3
 
     folder = operator.folder / "handed-out"

@@ -89,7 +89,7 @@ def test_a_hold_on_the_program_protects_until_an_order_of_two_people_is_carried_
     # A hold that comes now is too late; that is said until somebody has answered that counsel knows.
     assert operator.run("hold", "place", gone, *CASE).code == 3
     said = operator.run("status").err
-    assert "came too late for 1 records" in said
+    assert "came too late for 1 record that" in said
     number = said.partition("shredvault hold acknowledge ")[2].partition("`")[0]
     for code in (0, 3):
         assert operator.run("hold", "acknowledge", number, "--by", "Carl Iverson, counsel").code == code

@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,14 @@ def test_a_mistyped_word_is_answered_with_those_that_are_meant(newcomer: Operato
     assert newcomer.run("statsu").err.startswith("No such command 'statsu'. Did you mean 'status'? `shredvault")
     kind = newcomer.run("access", "create", "--role", "clerk", "--label", "Queens").err
     assert kind.startswith("Invalid value for '--role': 'clerk' is not one of 'center', ")
+
+
+def test_ctrl_c_while_the_command_line_is_still_built() -> None:
+    begun = (
+        "import api.cli.app as started\ndef build(**_): raise KeyboardInterrupt\nstarted.app = build\nstarted.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", begun], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted.\n")
 
 
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs" / "operations").glob("*.md")))

@@ -29,6 +29,24 @@ def test_a_receipt_is_printed_and_answered(operator: Operator) -> None:
     assert (told["state"], told["certificate"], told["proof"]["list"]["size"]) == ("destroyed", swept, 1)
 
 
+def test_a_wrong_path_is_a_matter_of_usage_and_not_of_the_vault(operator: Operator) -> None:
+    record_id = operator.file(1)[0]
+    swept = operator.run("sweep", "--json").data["id"]
+    nowhere = operator.folder / "a file" / "x"
+    nowhere.parent.write_text("")
+    for words in (
+        ("receipt", "print", record_id, "--to"),
+        ("certificate", "export", swept, "--to"),
+        ("ledger", "export"),
+        ("ledger", "verify", "--checkpoint"),
+        ("hold", "keygen", "--out"),
+        ("policy", "draft", "--out"),
+    ):
+        refused = operator.run(*words, str(nowhere))
+        said = refused.err.startswith(f"Not a directory: {nowhere}"), refused.err.count("\n")
+        assert (refused.code, said) == (2, (True, 1)), words
+
+
 def test_there_is_no_receipt_for_nothing(operator: Operator) -> None:
     for words in (("show", "x"), ("show", code_of(RecordId(new_id())))):
         refused = operator.run("receipt", *words)

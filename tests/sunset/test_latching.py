@@ -77,7 +77,7 @@ def test_nobody_decides_and_everything_goes_that_is_not_held(quick_world: World)
     world.assert_destroyed(held)
     world.assert_readable(after)
     to(world, OVER + timedelta(days=63))
-    assert [sentence[:9] for sentence in tick(world.vault)] == ["0 records"]
+    assert [sentence[:9] for sentence in tick(world.vault)] == ["No record"]
     to(world, OVER + timedelta(days=200))
     assert tick(world.vault) == []
     with pytest.raises(RuleBrokenError):

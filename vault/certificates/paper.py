@@ -23,6 +23,7 @@ _KINDS: Final = {
     "destroy": "Destruction of named records, on an order",
     "sunset": "Destruction at the end of the program",
 }
+_RECLAIMED: Final = {"done": "deleted", "partly": "deleted but for what is locked", "not yet": "not deleted yet"}
 _PLACES: Final = ("Name", "Title", "Signature", "Place and date")
 _STYLE: Final = """
 @page { size: letter; margin: 22mm 20mm 24mm 24mm;
@@ -190,7 +191,7 @@ def _method(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows.append(
         (
             "Sealed remains",
-            f"deleted when this was issued: {content['reclaim']['state']}. {escape(content['reclaim']['note'])}",
+            f"{_RECLAIMED[content['reclaim']['state']]} when this was issued. {escape(content['reclaim']['note'])}",
         )
     )
     return rows

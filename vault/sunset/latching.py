@@ -142,7 +142,8 @@ def _announce_and_latch(tx: Transaction, policy: Policy, sunset: Sunset, now: da
     outcome = standing_outcome(tx, policy, sunset)
     tx.execute(sa.update(sunsets).where(this).values(notified=days))
     note(tx, now, "sunset notice", sunset.deadline.isoformat(), {"days": days, "outcome": outcome.name})
-    return [f"The deadline is {sunset.deadline}, {days} days or less from now; what stands is {outcome.name}."]
+    left = number_of(days, "day")
+    return [f"The deadline is {sunset.deadline}, {left} or less from now; what stands is {outcome.name}."]
 
 
 def _latch(tx: Transaction, policy: Policy, sunset: Sunset, ends_at: datetime, now: datetime) -> str:
@@ -218,6 +219,8 @@ def _defer(tx: Transaction, policy: Policy, row: sa.Row[Any], now: datetime) -> 
     facts = {"count": held, "holds": named}
     tx.execute(sa.update(sunsets).where(sunsets.c.deadline == row.deadline).values(deferred_at=now, deferred=held))
     note(tx, now, "deferral statement", row.deadline.isoformat(), facts)
+    if not held:
+        return [f"No record is held past the deadline {row.deadline} any more; nothing is deferred."]
     return [
         f"{number_of(held, 'record', 'is', 'are')} held past the deadline {row.deadline}; the destruction is deferred."
     ]
