@@ -84,9 +84,6 @@ def test_a_policy_that_was_written_into_the_catalogue_is_not_the_policy(quick_wo
                 document=body,
                 approvals=[one.encode() for one in approvals],
                 order_id=None,
-                time_zone=forged.time_zone,
-                retention_months=forged.retention_months,
-                abandon_after_hours=forged.abandon_after_hours,
                 adopted_at=now,
             )
         )
