@@ -46,7 +46,7 @@ def test_a_pin_is_asked_for_once_and_not_shown(bearer: Operator, soft_token: Sof
     assert MISSING in shown.replace("\r\n", " ")
 
     # Nobody can be asked without a terminal, and `serve` asks nobody.
-    for words in (("sweep",), ("status",), ("serve", "--port", "0")):
+    for words in (("sweep",), ("custodian", "show"), ("serve", "--port", "0")):
         done = bearer.run(*words)
         assert done.code == REFUSED, done.err
         assert MISSING in done.err

@@ -57,6 +57,10 @@ class Scene:
             "VALUES ('2020-12-31', 1, 2, 'PRESERVE', '[]')"
         )
         world.run(f"INSERT INTO gone_records VALUES ('gone', '{done.id}')")
+        alike = "body, approvals, policy_version, accepted_at, effective_at, expires_at"
+        world.run(
+            f"INSERT INTO orders (id, action, {alike}) SELECT 'decision', 'preserve', {alike} FROM orders LIMIT 1"
+        )
         issue_certificate(world.vault, done.id)
         frozen_one = frozen(world.vault, Cause.SCRUB)
         self.ids = {
@@ -115,6 +119,7 @@ FORBIDDEN = {
     "SELECT 0, document, approvals, order_id, adopted_at FROM policies",
     "orders_are_used_once": "UPDATE orders SET used_at = 1, used_by = 'x'",
     "orders_are_used_once: changed": "UPDATE orders SET body = '{{}}'",
+    "decisions_are_not_taken_back": "UPDATE orders SET void_reason = 'x' WHERE id = 'decision'",
     "destructions_have_authority": "UPDATE destructions SET condemned_at = 1 WHERE id = '{frozen}'",
     "due_dates_come_nearer": "UPDATE records SET due_on = '2100-01-01' WHERE id = '{young}'",
     "journal_stay": "DELETE FROM journal WHERE id = 1",
