@@ -352,6 +352,21 @@ def test_h12_a_rebuilt_vault_has_every_hold_before_it_destroys(quick_world: Worl
     again.assert_destroyed(other)
 
 
+def test_h5_the_same_case_again_keeps_the_longer_tail(quick_world: World) -> None:
+    """On a ground that has a tail, or with a longer one by choice; never a shorter one; and a rebuild knows it."""
+    record = quick_world.file()
+
+    def place(kind: Kind, tail: int | None = None) -> int:
+        placed = holds.place_hold(
+            quick_world.vault, Terms(kind, AUTHORITY, "16-cv-7", tail_days=tail), Scope((record.id,)), "counsel"
+        )
+        assert len(list_holds(quick_world.vault)) == 1
+        return int(quick_world.value(f"SELECT tail_days FROM holds WHERE id = '{placed.hold_id}'"))
+
+    assert [place(Kind.AUDIT), place(Kind.COURT_ORDER), place(Kind.AUDIT), place(Kind.AUDIT, 500)] == [0, 365, 365, 500]
+    assert rebuilt(quick_world).value("SELECT tail_days FROM holds") == 500
+
+
 def rebuilt(world: World) -> World:
     """The same vault with a catalogue made from the bucket and the custodian alone."""
     home = world.folder / "second-home"

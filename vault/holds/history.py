@@ -83,6 +83,8 @@ def tell(known: dict[str, HeldBy], event: str, hold_id: str, at: datetime, facts
             hold.add(facts)
         case "hold extended" | "hold shortened":
             hold.row.update({name: date.fromisoformat(facts[name]) for name in _DATES if name in facts})
+            if "tail_days" in facts:
+                hold.row.update(tail_days=facts["tail_days"], tail_reason=None)
         case "hold ending":
             hold.mark(facts)
         case "hold parts ended":

@@ -67,6 +67,8 @@ class Placed:
 def place_hold(vault: Vault, terms: Terms, scope: Scope, placer: str) -> Placed:
     """Protect what the scope matches from every destruction, from now on. Idempotent by (authority, docket).
 
+    Placed again it protects what both say, and after its release for the longer of both tails.
+
     Sealed ones too: the vault compares a tag of both, and learns nothing of those that are sealed already.
     What it comes too late for is told in the ledger and as an alarm, also where no hold is placed (`late`).
 
@@ -87,8 +89,18 @@ def place_hold(vault: Vault, terms: Terms, scope: Scope, placer: str) -> Placed:
         else:
             placed = _add(tx, policy, known, scope, now)
             _note_widened(tx, known, placed, placer, now)
+            _lengthen_tail(tx, policy, known, terms, placer, now)
         note_late(tx, placed.hold_id, docket, placed.answers, now, by_rule=scope.has_rule)
     return _placed(vault, placed)
+
+
+def _lengthen_tail(tx: Transaction, policy: Policy, hold_id: HoldId, terms: Terms, placer: str, now: datetime) -> None:
+    """The same case with a longer tail, or on a ground that has one: what protects longer counts (H2, H5)."""
+    tail = tail_of(terms.kind, terms.tail_days, terms.tail_reason, policy.hold_tail_days)
+    here = holds.c.id == hold_id
+    if tail > tx.execute(sa.select(holds.c.tail_days).where(here)).scalar_one():
+        tx.execute(sa.update(holds).where(here).values(tail_days=tail, tail_reason=None))
+        note(tx, now, "hold extended", hold_id, {"tail_days": tail, "placer": _checked_placer(placer)})
 
 
 @contextmanager
