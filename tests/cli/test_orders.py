@@ -28,6 +28,8 @@ def test_an_order_is_drafted_signed_checked_submitted_and_carried_out(operator: 
     held, _, _ = operator.file(3)
     assert operator.run("hold", "place", held, *CASE).code == 0
     order = operator.folder / "order.json"
+    hasty = operator.run("order", "draft", "scrub", *WHY, "--days", "1", "--out", str(order))
+    assert (hasty.code, "before its cooling-off" in hasty.err) == (4, True), "nobody signs what cannot be carried out"
     drafted = operator.run("order", "draft", "scrub", *WHY, "--cooling-off", "0", "--out", str(order))
     assert drafted.code == 0, drafted.err
     assert "destroy 2 records for ever" in drafted.out

@@ -32,6 +32,7 @@ from .signatures import ORDERS, Approval, approve
 __all__ = [
     "Accepted",
     "accept_order",
+    "earliest_effect",
     "judge_order",
     "list_orders",
     "load_order",
@@ -124,7 +125,7 @@ def judge_order(vault: Vault, body: bytes, signatures: Sequence[bytes], *, docum
     approvals = approve(body, signatures, ORDERS, judge, now)
     # 3.
     _require_quorum(order.action, approvals, judge)
-    accepted = Accepted(order, body, approvals, policy.version, now, _effective(order, policy, now))
+    accepted = Accepted(order, body, approvals, policy.version, now, earliest_effect(order, policy, now))
     if accepted.effective_at >= order.expires:
         message = "The order expires before its cooling-off, or the stay that it names, is over; draft a longer one."
         raise OrderRefusedError(message)
@@ -202,7 +203,8 @@ def _require_quorum(action: Action, approvals: Sequence[Approval], policy: Polic
         raise OrderRefusedError(message)
 
 
-def _effective(order: Order, policy: Policy, accepted_at: datetime) -> datetime:
+def earliest_effect(order: Order, policy: Policy, accepted_at: datetime) -> datetime:
+    """From when on an order may be carried out that is accepted at an instant: after cooling-off and stay."""
     hours = order.cooling_off_hours
     if hours is None:
         hours = policy.cooling_off_hours.get(order.action, 0)

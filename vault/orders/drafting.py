@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from vault.context import Vault
+from vault.context import Vault, current_policy
 from vault.destruction.frozen_lists import predicate_at
 from vault.errors import OrderRefusedError
 from vault.ids import OrderId, is_id, new_id
@@ -19,9 +19,10 @@ from vault.law.policy import Policy
 from vault.law.retention import CONDEMNABLE, Cause, Verdict, judge, judge_named
 from vault.log.ledger import publish
 
+from .accepting import earliest_effect
 from .actions import Action
 from .lists import LIST_LIFE, ListedRecord, keep_list
-from .order import Order
+from .order import Order, spell_instant
 
 __all__ = ["NAMED_RECORDS_MAX", "Drafted", "Terms", "draft", "draft_adoption", "draft_destroy", "draft_scrub"]
 
@@ -55,10 +56,11 @@ def draft(vault: Vault, action: Action, scope: Mapping[str, Any], terms: Terms) 
     """Write an order that begins now.
 
     Raises:
-        OrderRefusedError: the scope is none of the action, or the terms are out of their limits.
+        OrderRefusedError: the scope is none of the action, or the terms are out of their limits; or the order would
+            expire before it may be carried out.
     """
     now = vault.clock.now().replace(microsecond=0)
-    return Order(
+    drafted = Order(
         id=OrderId(new_id()),
         program=vault.vault_id.hex(),
         action=action,
@@ -69,6 +71,15 @@ def draft(vault: Vault, action: Action, scope: Mapping[str, Any], terms: Terms) 
         expires=now + timedelta(days=terms.days),
         cooling_off_hours=terms.cooling_off_hours,
     )
+    with vault.catalogue.read() as tx:
+        begins = earliest_effect(drafted, current_policy(tx), now)
+    if begins >= drafted.expires:
+        message = (
+            f"The order would expire on {spell_instant(drafted.expires)}, before its cooling-off or a stay is over "
+            f"({spell_instant(begins)}): let it be carried out for longer."
+        )
+        raise OrderRefusedError(message)
+    return drafted
 
 
 def draft_scrub(vault: Vault, terms: Terms) -> Drafted:
