@@ -36,6 +36,7 @@ from vault.orders.drafting import draft
 from vault.orders.signatures import ORDERS
 from vault.sunset.latching import tick
 from vault.sunset.schedule import DECISIONS
+from vault.wording import number_of
 
 from .demo_people import COMMISSIONER, COUNSEL, DemoPeople
 
@@ -316,8 +317,9 @@ class Story:
         self._claim("nothing dies, by age, by the sunset or by an order", true=not any(done) and not scrub)
 
     def _states(self, said: list[str], count: int) -> None:
-        stated = any(sentence.startswith(f"{count} records are held past the deadline") for sentence in said)
-        self._claim(f"it is stated that {count} records are held past the deadline", true=stated)
+        held = number_of(count, "record", "is", "are") if count else "No record is"
+        stated = any(sentence.startswith(f"{held} held past the deadline") for sentence in said)
+        self._claim(f"it is stated: {held} held past the deadline", true=stated)
 
     def _deadline(self) -> Deadline:
         seen = alarms_of(self._vault).deadline
