@@ -10,14 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.people import TERMS, submitted
 from tests.vault.faults import Died, Fuse, arm, disarm
-from tests.vault.holding import place_hold, release_hold
+from tests.vault.holding import place_hold, release_hold, release_order
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import Record, Sealed, World, png
-from vault.destruction.carrying_out import recover_destructions
+from vault import holds
+from vault.destruction.carrying_out import carry_out, recover_destructions
+from vault.destruction.frozen_lists import freeze_ordered
 from vault.errors import DestructionRefusedError, KeystoreError, VaultError
 from vault.holds import copy_held_keys
 from vault.objects import ObjectStoreError
+from vault.orders.drafting import draft_scrub
 from vault.records.filing import open_record
 
 POINTS_LIMIT = 150
@@ -37,6 +41,9 @@ class Town:
         bucket = world.vault.bucket
         assert isinstance(bucket, MemoryBucket)
         self.s3 = bucket.s3
+        # Signed and handed in before, so that what is cut off is what the orders are for.
+        self.release = release_order(world.vault, str(self.hold)).id
+        self.scrub = submitted(world.vault, draft_scrub(world.vault, TERMS).order).id
         self.sealed = Sealed()
         self.sealed.gather(world)
 
@@ -192,7 +199,10 @@ def test_a_destruction_cut_off_anywhere_is_undone_or_carried_out(
     doomed = town.due if kind == "sweep" else [*town.due, town.young]
 
     def operation(world: World, fuse: Fuse) -> None:
-        (world.sweep if kind == "sweep" else world.scrub)(fuse.step)
+        if kind == "sweep":
+            world.sweep(fuse.step)
+        else:
+            carry_out(world.vault, freeze_ordered(world.vault, town.scrub), fuse.step)
 
     seen = each_boundary(
         town, scratch / "points", operation, judge_destruction(town, doomed, [town.given_up]), dies=dies
@@ -208,7 +218,7 @@ def test_a_release_cut_off_anywhere_never_loses_the_record(town: Town, scratch: 
     outcomes: set[bool] = set()
 
     def operation(world: World, fuse: Fuse) -> None:
-        release_hold(world.vault, town.hold, "counsel", fuse.step)
+        holds.release_hold(world.vault, town.hold, town.release, fuse.step)
 
     seen = each_boundary(town, scratch / "points", operation, judge_release(town, outcomes), dies=dies)
     assert seen >= BOUNDARIES
