@@ -13,6 +13,7 @@ import typer
 from vault.alarms import alarms_of, spoken_alarms
 from vault.canonical import DOCUMENT_LIMIT_BYTES, decode
 from vault.context import Vault
+from vault.destruction.carrying_out import require_newest_keys
 from vault.errors import KeystoreError, VaultError
 from vault.host.fences import Node
 from vault.host.home import Home, open_vault
@@ -253,6 +254,7 @@ def _renew(vault: Vault, where: Home, accepted: Accepted) -> None:
     """S7: what is to be kept must not end with a master key. Where this fails the decision stands; an alarm says so."""
     try:
         with Node(vault):
+            require_newest_keys(vault)
             renewed = renew_masters(vault, f"order {accepted.id}")
     except (VaultError, KeystoreError, ObjectStoreError) as refused:
         note(f"The master key could not be replaced now: {refused}")

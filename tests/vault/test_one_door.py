@@ -36,14 +36,15 @@ from vault.sunset.latching import tick
 
 ENDING: Final = {
     *("sweep", "scrub", "destroy", "recover", "rebuild", "serve", "demo", "rehearse"),
-    *("hold release", "policy adopt", "custodian move", "custodian renew"),
+    *("hold release", "policy adopt", "custodian move", "custodian renew", "order submit"),
 }
 """Commands that destroy a key, or by which something falls under a destruction. Each has a way below; `serve` does at
-its start what `recover` and `rebuild` do and lets a deadline latch; demo and rehearsal have vaults of their own."""
+its start what `recover` and `rebuild` do and lets a deadline latch; `order submit` renews a master that a
+decision keeps, as `custodian renew` does; demo and rehearsal have vaults of their own."""
 KEEPING: Final = {
     *("init", "status", "access create", "access list", "access revoke", "hold keygen", "hold unseal", "hold place"),
     *("hold widen", "hold extend", "hold answer", "hold list", "hold show", "order sign", "order check"),
-    *("order submit", "order list", "order show", "order withdraw", "order draft scrub", "order draft destroy"),
+    *("order list", "order show", "order withdraw", "order draft scrub", "order draft destroy"),
     *("sunset status", "sunset decide", "destruction list", "destruction show", "policy draft", "policy show"),
     *("policy check", "policy propose", "certificate list", "certificate show", "certificate export"),
     *("certificate verify", "custodian show", "custodian allow", "ledger key", "ledger checkpoint", "ledger prove"),
@@ -67,6 +68,8 @@ def test_no_route_destroys() -> None:
         "freeze_",
         "finish_endings",
         "adopt_policy",
+        "renew_masters",
+        "move_masters",
     ):
         assert door not in routes
 
