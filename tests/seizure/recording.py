@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.vault.databases import read_beside
+from vault.host.home import CATALOGUE
+
 STRIDE = 16 * 1024
 OVERLAP = 512
 INFLATED_MAX = 16 * 1024 * 1024
@@ -86,7 +89,7 @@ class Recording:
             mark = (found.st_ino, found.st_size, found.st_mtime_ns)
             if self._marks.get(path) == mark:
                 return
-            data = path.read_bytes()
+            data = read_beside(path) if path.name.startswith(CATALOGUE) else path.read_bytes()
         except FileNotFoundError:
             return
         self.take(source, name, data)
