@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from vault.context import Vault
+from vault.destruction.drafting import Terms, draft_scrub
 from vault.destruction.frozen_lists import freeze_ordered, freeze_sunset, freeze_sweep
-from vault.host.founding import Founding
+from vault.founding import Founding
 from vault.ids import DestructionId
 from vault.law.people import Person, Role
 from vault.law.policy import Policy
 from vault.law.retention import Cause
 from vault.orders import Accepted, Order, accept_order
-from vault.orders.drafting import Terms, draft_scrub
 from vault.orders.signatures import ORDERS, POLICIES
 
 HEAD, COUNSEL, AUTHORITY, OFFICER, AUDITOR = (

@@ -18,11 +18,10 @@ from typing import Final
 import sqlalchemy as sa
 
 from vault.catalogue.schema import access_tokens
-from vault.log.ledger import publish
-
-from .context import Vault, note
-from .errors import NotFoundError, VaultError
-from .ids import TokenId, base32, is_id, new_id
+from vault.context import Vault, note
+from vault.errors import NotFoundError, VaultError
+from vault.ids import TokenId, base32, is_id, new_id
+from vault.ledger.publishing import publish
 
 __all__ = [
     "BadTokenError",

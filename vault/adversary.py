@@ -41,17 +41,16 @@ from keystore import (
     open_sealed,
     slots_of,
 )
+from vault.catalogue import Catalogue, sqlite_url
 from vault.catalogue.schema import documents, records, roots, sealed_pages
+from vault.context import Vault
 from vault.host.embedded_store import EmbeddedStore, flush
+from vault.ids import DocumentId, RecordId
+from vault.objects import Bucket, BucketSettings, ObjectNotFound
 from vault.records.documents import DOCUMENT_BYTES_MAX
 from vault.records.manifests import MANIFEST_PREFIX
 from vault.records.sheets import Sheet, Slip, document_context
-
-from .catalogue import Catalogue, sqlite_url
-from .context import Vault
-from .ids import DocumentId, RecordId
-from .keys import mirror
-from .objects import Bucket, BucketSettings, ObjectNotFound
+from vault.trees import mirror
 
 __all__ = ["Copy", "Haul", "attack", "copied_masters", "live_copy", "open_backup", "seize"]
 

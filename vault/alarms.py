@@ -13,20 +13,19 @@ from typing import Final
 import sqlalchemy as sa
 
 from keystore import Tree
+from vault.catalogue import Transaction, keys
 from vault.catalogue.law import sunsets
 from vault.clocks.clock import civil_date
-from vault.clocks.timekeeping import TimeState, time_state
-from vault.law.overdue import Overdue, overdue_of
+from vault.context import Vault, current_policy
+from vault.destruction.overdue import Overdue, overdue_of
 from vault.law.policy import Policy, Sunset
+from vault.law.schedule import end_of, latest_cut_off
 from vault.orders.order import spell_instant
 from vault.sunset.ending import end_for_active_master
 from vault.sunset.latched import standing_outcome
 from vault.sunset.latching import forecast_duration
-from vault.sunset.schedule import end_of, latest_cut_off
-
-from .catalogue import Transaction, keys
-from .context import Vault, current_policy
-from .wording import number_of
+from vault.timekeeping import TimeState, time_state
+from vault.wording import number_of
 
 __all__ = ["Alarms", "Deadline", "alarms_of", "spoken_alarms"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from .errors import NotCanonicalError
+from vault.errors import NotCanonicalError
 
 __all__ = ["DOCUMENT_LIMIT_BYTES", "decode", "encode"]
 

@@ -10,18 +10,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from vault.catalogue import Catalogue, Transaction
 from vault.catalogue.schema import policies
 from vault.clocks.clock import Clock
 from vault.clocks.trusted_time import TimeSources
 from vault.keys.custody import Custody
 from vault.keys.key_uses import KeyUses
 from vault.law.policy import Policy
+from vault.log import Entry, SigningKey
 from vault.log.leaves import new_salt, plain_facts
 from vault.log.stored import append, size_of
-
-from .catalogue import Catalogue, Transaction
-from .log import Entry, SigningKey
-from .objects import Bucket
+from vault.objects import Bucket
 
 __all__ = ["Vault", "current_policy", "note"]
 

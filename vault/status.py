@@ -12,16 +12,15 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from keystore import KeystoreError, Tree
+from vault.catalogue import keys
 from vault.catalogue.destructions import Destruction, list_destructions, load, unfinished, unreclaimed
 from vault.catalogue.holding import holds, record_holds
 from vault.catalogue.locked import Remaining, remaining
 from vault.catalogue.schema import cohorts, documents, gone_records, record_states
 from vault.certificates.facts import cannot_prove
 from vault.clocks.clock import civil_date
+from vault.context import Vault, current_policy
 from vault.orders.adopting import lacking_approvals
-
-from .catalogue import keys
-from .context import Vault, current_policy
 
 __all__ = [
     "OUT_OF_REACH",

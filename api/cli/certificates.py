@@ -18,7 +18,7 @@ from vault.certificates import (
     render,
     verify_certificate,
 )
-from vault.host.home import open_vault
+from vault.home import open_vault
 
 from .exits import CommandError, ExitCode, at_named_path
 from .manual import described

@@ -9,10 +9,10 @@ import typer
 
 from vault.catalogue.destructions import Destruction
 from vault.destruction.carrying_out import require_newest_keys
+from vault.destruction.moving import masters_in_use, move_masters, renew_masters
 from vault.destruction.reclaim import reclaim
-from vault.host.fences import Node
-from vault.host.home import Home, allow_custodian, open_vault
-from vault.keys.moving import masters_in_use, move_masters, renew_masters
+from vault.home import Home, allow_custodian, open_vault
+from vault.serving.fences import Node
 from vault.status import destruction_record, find_destruction, write_destruction_record
 
 from .exits import carrying_out

@@ -24,16 +24,16 @@ from vault.adversary import Copy, Haul, attack, copied_masters, live_copy, open_
 from vault.clocks.clock import SimulatedClock
 from vault.context import Vault
 from vault.destruction.carrying_out import carry_out
+from vault.destruction.drafting import Terms, draft_scrub
 from vault.destruction.frozen_lists import freeze_ordered, freeze_sweep
 from vault.destruction.reclaim import reclaim
 from vault.holds import Kind, Scope, place_hold
 from vault.holds import Terms as HoldTerms
-from vault.host.fences import Node
 from vault.ids import DestructionId
 from vault.law.retention import Cause
 from vault.orders import accept_order
-from vault.orders.drafting import Terms, draft_scrub
 from vault.orders.signatures import ORDERS
+from vault.serving.fences import Node
 from vault.status import find_destruction, write_destruction_record
 
 from .demo_people import DemoPeople

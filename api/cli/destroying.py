@@ -14,7 +14,6 @@ import typer
 
 from vault.catalogue.destructions import Destruction
 from vault.certificates import issue_missing
-from vault.clocks.timekeeping import time_state
 from vault.context import Vault, current_policy
 from vault.destruction.carrying_out import carry_out, require_newest_keys
 from vault.destruction.frozen_lists import (
@@ -25,18 +24,20 @@ from vault.destruction.frozen_lists import (
     freeze_sunset,
     freeze_sweep,
 )
+from vault.destruction.moving import renew_masters
 from vault.destruction.reclaim import reclaim
+from vault.destruction.releasing import finish_endings
 from vault.errors import NotApprovedError, NotFoundError
-from vault.holds import copy_held_keys, finish_endings
-from vault.host.fences import Node
-from vault.host.home import Home, open_vault
+from vault.holds import copy_held_keys
+from vault.home import Home, open_vault
 from vault.ids import DestructionId
-from vault.keys.moving import renew_masters
 from vault.law.retention import Cause
 from vault.orders import Action, lacking_approvals
+from vault.serving.fences import Node
 from vault.status import destruction_record, destructions, find_destruction, write_destruction_record
-from vault.sunset.ended import has_ended
 from vault.sunset.latching import tick
+from vault.timekeeping import time_state
+from vault.trees.ended import has_ended
 from vault.wording import number_of
 
 from .exits import CommandError, ExitCode, carrying_out

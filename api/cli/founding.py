@@ -10,7 +10,7 @@ import typer
 
 from vault.catalogue import Catalogue
 from vault.errors import HomeError, NotApprovedError
-from vault.host.home import AWS, EMBEDDED, Founding, Home, found_vault, open_vault
+from vault.home import AWS, EMBEDDED, Founding, Home, found_vault, open_vault
 from vault.orders import lacking_approvals
 from vault.status import status_of
 

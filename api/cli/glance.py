@@ -12,12 +12,12 @@ from vault.context import Vault
 from vault.destruction.frozen_lists import forecast
 from vault.errors import DamagedError, OldCatalogueError
 from vault.holds import attention as attention_of_holds
-from vault.host.home import Home, open_vault
+from vault.home import Home, open_vault
 from vault.host.whole_files import write_text
 from vault.law.retention import Cause
-from vault.log.showing import checkpoint_at
-from vault.log.verifying import read_note
-from vault.log.watching import watch_ledger
+from vault.ledger.showing import checkpoint_at
+from vault.ledger.verifying import read_note
+from vault.ledger.watching import watch_ledger
 from vault.status import OUT_OF_REACH, Status, locked_facts, status_of
 from vault.wording import number_of
 

@@ -14,6 +14,7 @@ import typer
 from vault.context import Vault
 from vault.destruction.carrying_out import require_newest_keys
 from vault.destruction.reclaim import reclaim
+from vault.destruction.releasing import release_hold
 from vault.holds import (
     HoldLine,
     Kind,
@@ -27,12 +28,11 @@ from vault.holds import (
     extend_hold,
     list_holds,
     place_hold,
-    release_hold,
     show_hold,
     widen_hold,
 )
-from vault.host.fences import Node
-from vault.host.home import Home, open_vault
+from vault.home import Home, open_vault
+from vault.serving.fences import Node
 from vault.status import destruction_record, find_destruction, write_destruction_record
 from vault.wording import number_of
 

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from vault.errors import LedgerBrokenError
-from vault.host.home import open_vault
+from vault.home import open_vault
+from vault.ledger.showing import checkpoint_at, consistency, latest_checkpoint, prove_entry
+from vault.ledger.verifying import Verified, export_ledger, read_note, verify_folder, verify_vault
+from vault.ledger.witnesses import keep_cosigned, name_witness
 from vault.log import VerifierKey
-from vault.log.showing import checkpoint_at, consistency, latest_checkpoint, prove_entry
 from vault.log.signing import vault_id_of
-from vault.log.verifying import Verified, export_ledger, read_note, verify_folder, verify_vault
-from vault.log.witnesses import keep_cosigned, name_witness
 from vault.wording import number_of
 
 from .exits import CommandError, ExitCode, at_named_path

@@ -19,12 +19,12 @@ from pathlib import Path
 from vault.destruction.carrying_out import recover_destructions, require_newest_keys
 from vault.errors import BusyError, DestructionRefusedError, OldCatalogueError, TimeSuspectError
 from vault.holds import copy_held_keys
-from vault.host.fences import Node
+from vault.home import Home, open_vault
 from vault.host.hardening import harden
-from vault.host.home import Home, open_vault
 from vault.host.processes import Process
 from vault.recovery.replacement import can_replace_unasked, replace_catalogue
-from vault.recovery.servings import begin_serving, settle_filings
+from vault.serving.fences import Node
+from vault.serving.servings import begin_serving, settle_filings
 from vault.sunset.latching import tick
 from vault.wording import number_of
 

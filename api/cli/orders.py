@@ -14,19 +14,19 @@ from vault.alarms import alarms_of, spoken_alarms
 from vault.canonical import DOCUMENT_LIMIT_BYTES, decode
 from vault.context import Vault
 from vault.destruction.carrying_out import require_newest_keys
+from vault.destruction.drafting import Drafted, Terms, draft_destroy, draft_scrub
+from vault.destruction.moving import renew_masters
 from vault.errors import KeystoreError, VaultError
-from vault.host.fences import Node
-from vault.host.home import Home, open_vault
+from vault.home import Home, open_vault
 from vault.ids import OrderId
-from vault.keys.moving import renew_masters
 from vault.law.policy import POLICY_FORMAT
 from vault.objects import ObjectStoreError
 from vault.orders.accepting import Accepted, accept_order, list_orders, load_order, withdraw_order
 from vault.orders.actions import Action
 from vault.orders.checking import Check, check_order, describe
-from vault.orders.drafting import Drafted, Terms, draft_destroy, draft_scrub
 from vault.orders.order import ORDER_FORMAT, Order, spell_instant
 from vault.orders.signatures import ORDERS, POLICIES, sign_file
+from vault.serving.fences import Node
 from vault.status import write_destruction_record
 
 from .exits import CommandError, ExitCode, at_named_path

@@ -10,12 +10,12 @@ import typer
 
 from vault.canonical import encode
 from vault.context import current_policy
+from vault.destruction.drafting import draft_adoption
 from vault.errors import HomeError, NotApprovedError, PolicyError
-from vault.host.home import Home, open_vault
+from vault.home import Home, open_vault
 from vault.law.policy import Policy
 from vault.orders import accept_order, adopt_policy, approvals_of, lacking_approvals
 from vault.orders.actions import QUORUMS, STANDING, missing_places, spoken
-from vault.orders.drafting import draft_adoption
 from vault.orders.signatures import POLICIES
 
 from .exits import CommandError, ExitCode

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vault.host.home import Home
+from vault.home import Home
 from vault.recovery.replacement import replace_catalogue
 from vault.wording import number_of
 

@@ -11,10 +11,10 @@ import segno
 import typer
 
 from vault.errors import NotFoundError
-from vault.host.home import open_vault
+from vault.home import open_vault
 from vault.ids import RecordId, is_id
 from vault.receipts.answers import Destroyed, Kept, Receipts, receipt_facts
-from vault.receipts.codes import code_of
+from vault.records.receipt_codes import code_of
 
 from .exits import at_named_path
 from .manual import described

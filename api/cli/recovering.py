@@ -6,8 +6,8 @@ from vault.certificates import issue_missing
 from vault.destruction.carrying_out import recover_destructions, require_newest_keys
 from vault.destruction.reclaim import reclaim, sweep_litter
 from vault.holds import copy_held_keys
-from vault.host.fences import Node
-from vault.host.home import Home, open_vault
+from vault.home import Home, open_vault
+from vault.serving.fences import Node
 from vault.status import destructions, status_of, write_destruction_record
 from vault.wording import number_of
 

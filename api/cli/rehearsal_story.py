@@ -21,21 +21,22 @@ from vault.certificates import Certificate, issue_certificate
 from vault.clocks.clock import SimulatedClock
 from vault.context import Vault
 from vault.destruction.carrying_out import carry_out
+from vault.destruction.drafting import Terms as OrderTerms
+from vault.destruction.drafting import draft
 from vault.destruction.frozen_lists import forecast, freeze_sunset, freeze_sweep
 from vault.destruction.reclaim import reclaim
+from vault.destruction.releasing import release_hold, release_scope
 from vault.errors import OrderRefusedError
-from vault.holds import Kind, Scope, Terms, extend_hold, list_holds, place_hold, release_hold, release_scope
+from vault.holds import Kind, Scope, Terms, extend_hold, list_holds, place_hold
 from vault.holds.review import HoldState
 from vault.ids import HoldId
 from vault.law.policy import Sunset
 from vault.law.retention import Cause
+from vault.law.schedule import DECISIONS
 from vault.orders import Accepted, Action, accept_order
 from vault.orders.accepting import list_orders
-from vault.orders.drafting import Terms as OrderTerms
-from vault.orders.drafting import draft
 from vault.orders.signatures import ORDERS
 from vault.sunset.latching import tick
-from vault.sunset.schedule import DECISIONS
 from vault.wording import number_of
 
 from .demo_people import COMMISSIONER, COUNSEL, DemoPeople

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from vault.holds import release_scope
-from vault.host.home import open_vault
+from vault.destruction.drafting import draft
+from vault.destruction.releasing import release_scope
+from vault.home import open_vault
 from vault.orders.actions import Action
-from vault.orders.drafting import draft
 
 from .exits import CommandError, ExitCode
 from .manual import described

@@ -16,9 +16,9 @@ import typer
 
 from vault.clocks.clock import SystemClock
 from vault.errors import VaultError
-from vault.host.home import Home, open_without_keys
+from vault.home import Home, open_without_keys
 from vault.ids import new_id
-from vault.recovery.servings import end_serving
+from vault.serving.servings import end_serving
 
 from .exits import CommandError, ExitCode
 from .manual import described

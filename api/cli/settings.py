@@ -14,7 +14,7 @@ import typer
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from vault.host.home import EMBEDDED
+from vault.home import EMBEDDED
 
 from .exits import CommandError, ExitCode
 

@@ -10,10 +10,10 @@ import typer
 
 from vault.alarms import alarms_of, spoken_alarms
 from vault.context import current_policy
-from vault.host.home import open_vault
+from vault.destruction.drafting import Terms, draft
+from vault.home import open_vault
+from vault.law.schedule import require_decision
 from vault.orders import Action
-from vault.orders.drafting import Terms, draft
-from vault.sunset.schedule import require_decision
 from vault.wording import number_of
 
 from .exits import CommandError, ExitCode

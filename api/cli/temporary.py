@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vault.clocks.clock import SimulatedClock
 from vault.context import Vault
-from vault.host.home import EMBEDDED, Founding, found_vault, open_vault
+from vault.home import EMBEDDED, Founding, found_vault, open_vault
 from vault.law.policy import Sunset
 from vault.orders.signatures import POLICIES
 

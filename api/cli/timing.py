@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from vault.clocks.timekeeping import clear_time, observe_time, time_state
 from vault.clocks.trusted_time import Trusted
-from vault.host.home import open_vault
+from vault.destruction.drafting import Terms, draft
+from vault.home import open_vault
 from vault.orders import Action
-from vault.orders.drafting import Terms, draft
 from vault.orders.order import spell_instant
+from vault.timekeeping import clear_time, observe_time, time_state
 from vault.wording import number_of
 
 from .exits import CommandError, ExitCode

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vault.access import Role, create_token, list_tokens, revoke_token
-from vault.host.home import open_vault
+from vault.home import open_vault
 
 from .manual import described
 from .screen import note, print_json, say, table, when

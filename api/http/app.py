@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from vault.context import Vault
-from vault.host.fences import Node
+from vault.serving.fences import Node
 from vault.software import software_version
 
 from .certificates import certificate_routes

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from vault.access import Caller, MistypedTokenError, authenticate
 from vault.context import Vault
-from vault.host.fences import Node
+from vault.serving.fences import Node
 
 from .departure import Departure
 from .edge import Facts, facts_of

@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from vault.alarms import alarms_of
 from vault.errors import DamagedError, OldCatalogueError
-from vault.log.showing import checkpoint_at
-from vault.log.watching import watch_ledger
+from vault.ledger.showing import checkpoint_at
+from vault.ledger.watching import watch_ledger
 
 from .desk import Desk
 from .metrics import MEDIA_TYPE

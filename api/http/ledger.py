@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from vault.access import Caller, Role
 from vault.errors import NotFoundError
-from vault.log.showing import consistency, inclusion, latest_checkpoint, leaf_of
+from vault.ledger.showing import consistency, inclusion, latest_checkpoint, leaf_of
 
 from .desk import Desk
 from .openapi_ledger import CHECKPOINT, CONSISTENCY, ENTRY, INCLUSION

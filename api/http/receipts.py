@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from vault.errors import CatalogueError, DamagedError, NotFoundError
 from vault.receipts.answers import Receipts, receipt_facts
-from vault.receipts.codes import CODE_CHARACTERS_MAX
+from vault.records.receipt_codes import CODE_CHARACTERS_MAX
 
 from . import problems
 from .desk import Desk, Places

@@ -22,7 +22,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from vault.context import Vault
-from vault.host.fences import Node
+from vault.serving.fences import Node
 
 from .app import create_app
 from .departure import Departure

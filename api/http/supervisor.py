@@ -26,7 +26,7 @@ from typing import Final
 from vault.catalogue import Catalogue
 from vault.clocks.clock import steady_seconds
 from vault.errors import VaultError
-from vault.host.fences import LEASE, bury
+from vault.serving.fences import LEASE, bury
 
 from .logs import Log
 from .server import LEAVE_S, SHUTDOWN_S

@@ -19,14 +19,14 @@ import time
 from pathlib import Path
 from typing import Final
 
-from vault.clocks.timekeeping import TimeWatch
 from vault.errors import KeystoreError, VaultError
+from vault.home import open_vault
 from vault.host.embedded_store import EmbeddedStoreError
-from vault.host.fences import Node
 from vault.host.hardening import die_with_parent, harden
-from vault.host.home import open_vault
 from vault.objects import ObjectStoreError
+from vault.serving.fences import Node
 from vault.sunset.latching import tick
+from vault.timekeeping import TimeWatch
 
 from .logs import Log, make_log, routed
 from .server import LEAVE_S, Serving, return_memory

@@ -32,7 +32,7 @@ def callers(method: str) -> set[str]:
 
 def test_one_module_imports_the_destroyer() -> None:
     assert importers("keystore.destruction") == {"vault/destruction/carrying_out.py"}
-    assert "vault/keys/keyring.py" in importers("keystore")
+    assert "vault/trees/keyring.py" in importers("keystore")
 
 
 def test_one_module_asks_a_custodian_to_destroy() -> None:

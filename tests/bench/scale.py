@@ -23,10 +23,10 @@ from vault.catalogue.schema import cohorts, records
 from vault.clocks.clock import SimulatedClock
 from vault.context import Vault
 from vault.destruction.carrying_out import carry_out
-from vault.host.home import EMBEDDED, Founding, found_vault, open_vault
+from vault.home import EMBEDDED, Founding, found_vault, open_vault
 from vault.ids import new_id
-from vault.keys.keyring import grow
 from vault.law.retention import Cause
+from vault.trees.keyring import grow
 
 __all__ = [
     "FIRST_DUE",

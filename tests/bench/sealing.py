@@ -18,7 +18,7 @@ from tests.bench.results import Row, interleaved
 from tests.bench.scale import founding_in
 from vault.access import Caller, Role, authenticate, create_token
 from vault.context import Vault
-from vault.host.home import found_vault, open_vault
+from vault.home import found_vault, open_vault
 from vault.ids import new_id
 from vault.records.documents import padme
 from vault.records.filing import open_record

@@ -23,7 +23,7 @@ import boto3
 
 from tests.bench.scale import founding_in
 from vault.access import Role, create_token
-from vault.host.home import found_vault, open_vault
+from vault.home import found_vault, open_vault
 
 __all__ = ["Center", "PlainStore", "Service", "scan", "served"]
 

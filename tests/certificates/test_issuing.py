@@ -27,10 +27,10 @@ from vault.context import Vault, note
 from vault.destruction.frozen_lists import freeze_sweep
 from vault.destruction.reclaim import reclaim
 from vault.errors import CertificateRefusedError, DamagedError, NotFoundError, RuleBrokenError
-from vault.keys.keyring import grow
-from vault.log.ledger import bucket_objects, publish
-from vault.log.verifying import verify_ledger
+from vault.ledger.publishing import bucket_objects, publish
+from vault.ledger.verifying import verify_ledger
 from vault.status import status_of
+from vault.trees.keyring import grow
 
 __all__ = ["close_catalogues"]
 

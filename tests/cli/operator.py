@@ -22,11 +22,11 @@ from tests.services.postgresql import Server
 from vault import access
 from vault.catalogue.law import time_marks
 from vault.clocks.clock import SimulatedClock
-from vault.clocks.timekeeping import load_marks
 from vault.context import Vault
-from vault.host.home import open_vault
-from vault.orders.drafting import draft_scrub
+from vault.destruction.drafting import draft_scrub
+from vault.home import open_vault
 from vault.records import filing, uploads
+from vault.timekeeping import load_marks
 
 SCAN = (REPOSITORY / "tests" / "specimens" / "letter-1.png").read_bytes()
 THREE_YEARS = timedelta(days=3 * 366)

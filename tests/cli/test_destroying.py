@@ -8,7 +8,7 @@ from tests.cli.operator import Operator
 from tests.cli.terminal import INTERRUPT, at_a_terminal
 from vault.destruction import carrying_out as destruction
 from vault.destruction.frozen_lists import freeze_sweep
-from vault.host.home import open_vault
+from vault.home import open_vault
 
 RECORD_KEYS = {
     "format", "id", "kind", "authority", "list_root", "counts", "times", "reclaim", "masters", "observed",

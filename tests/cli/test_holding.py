@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 from tests.cli.operator import Operator
 from tests.vault.holding import adopt, release_order
-from vault.host.home import open_vault
+from vault.home import open_vault
 
 UNKNOWN = "0" * 26
 GROUND = ("--kind", "court-order", "--authority", "Supreme Court")

@@ -6,8 +6,8 @@ import struct
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.cli.operator import Operator
-from vault.host.home import open_vault
-from vault.log.ledger import bucket_objects
+from vault.home import open_vault
+from vault.ledger.publishing import bucket_objects
 from vault.log.merkle import check_consistency, check_inclusion, leaf_hash
 from vault.log.notes import COSIGNATURE, VerifierKey, check_note, cosigned_message, signature_line
 

@@ -12,11 +12,11 @@ from vault.destruction import carrying_out as destruction
 from vault.destruction.carrying_out import carry_out
 from vault.destruction.frozen_lists import freeze_sweep
 from vault.errors import CustodianUnavailableError
-from vault.host.home import open_vault
+from vault.home import open_vault
 from vault.host.processes import Process
 from vault.ids import RecordId, new_id
 from vault.records.manifests import manifest_name
-from vault.recovery.servings import begin_serving
+from vault.serving.servings import begin_serving
 
 
 def test_a_lost_catalogue_is_rebuilt(operator: Operator) -> None:

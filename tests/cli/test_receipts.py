@@ -4,7 +4,7 @@ from xml.etree import ElementTree as ET
 
 from tests.cli.operator import Operator
 from vault.ids import RecordId, new_id
-from vault.receipts.codes import code_of
+from vault.records.receipt_codes import code_of
 
 
 def test_a_receipt_is_printed_and_answered(operator: Operator) -> None:

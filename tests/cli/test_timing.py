@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from tests.cli.operator import Operator
 from vault.catalogue.law import time_marks
-from vault.host.home import open_vault
+from vault.home import open_vault
 
 
 def test_clocks_that_agree_and_a_program_without_end(operator: Operator) -> None:

@@ -25,8 +25,8 @@ from tests.cli.forked import REPOSITORY
 from tests.cli.operator import Operator
 from tests.services.memory import found_in
 from vault.catalogue import keys
-from vault.host.home import open_vault
-from vault.keys.keyring import custodian_of
+from vault.home import open_vault
+from vault.trees.keyring import custodian_of
 
 WAIT_SECONDS = 120.0
 START_SECONDS = 150.0

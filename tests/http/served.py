@@ -30,9 +30,9 @@ from vault.access import Role, create_token
 from vault.catalogue.schema import reads
 from vault.clocks.clock import Clock
 from vault.context import Vault
-from vault.host import fences
-from vault.host.home import Founding, found_vault, open_vault
+from vault.home import Founding, found_vault, open_vault
 from vault.objects import Bucket, BucketSettings
+from vault.serving import fences
 
 MIB = 1024 * 1024
 LIMIT = 25 * MIB

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from api.http.limits import Limits
 from tests.http.served import Site, assert_problem, document, head, pdf
 from vault.access import Role, create_token
-from vault.log.ledger import bucket_objects
+from vault.ledger.publishing import bucket_objects
 
 OPERATIONS = {
     ("/v1/records", "post"),

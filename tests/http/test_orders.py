@@ -4,8 +4,8 @@ from tests.http.served import Site, assert_problem
 from tests.people import COUNSEL, HEAD, OFFICER, TERMS, signed
 from vault.access import Role, create_token
 from vault.destruction.carrying_out import carry_out
+from vault.destruction.drafting import draft_destroy
 from vault.destruction.frozen_lists import freeze_ordered
-from vault.orders.drafting import draft_destroy
 
 
 def test_an_order_is_handed_in_and_followed_to_its_destruction(site: Site) -> None:

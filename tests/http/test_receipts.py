@@ -10,7 +10,7 @@ from api.http.receipts import TokenBucket
 from tests.http.served import Sink, Site, assert_problem, record_of
 from tests.vault.holding import place_hold
 from vault.ids import RecordId, new_id
-from vault.receipts.codes import code_of
+from vault.records.receipt_codes import code_of
 
 
 def test_whoever_has_the_paper_is_told(site: Site, logs: Sink) -> None:

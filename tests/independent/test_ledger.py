@@ -10,9 +10,9 @@ from tests.independent.seal import UnreadableError
 from tests.vault.databases import on_sqlite
 from tests.vault.world import World
 from vault.context import note
+from vault.ledger.publishing import bucket_objects, publish
+from vault.ledger.showing import checkpoint_at, latest_checkpoint
 from vault.log import SigningKey
-from vault.log.ledger import bucket_objects, publish
-from vault.log.showing import checkpoint_at, latest_checkpoint
 from vault.log.stored import root_at
 
 CHANGES = 300

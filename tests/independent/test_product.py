@@ -35,10 +35,10 @@ from vault import access, holds
 from vault.clocks.clock import SimulatedClock
 from vault.destruction import carrying_out as destruction
 from vault.destruction import reclaim
-from vault.host import fences
-from vault.host.home import Founding, found_vault, open_vault
+from vault.home import Founding, found_vault, open_vault
 from vault.law.retention import Cause
 from vault.records import filing, uploads
+from vault.serving import fences
 
 SPECIMENS = Path(__file__).parent.parent / "specimens"
 BUCKET = "independent-reader"

@@ -20,10 +20,10 @@ from vault.destruction.carrying_out import recover_destructions
 from vault.destruction.reclaim import reclaim
 from vault.errors import DestructionRefusedError
 from vault.holds import copy_held_keys
-from vault.host.fences import Node
 from vault.host.processes import Process
 from vault.ids import new_id
-from vault.recovery.servings import begin_serving, settle_filings
+from vault.serving.fences import Node
+from vault.serving.servings import begin_serving, settle_filings
 from vault.status import destructions, status_of
 
 ROLES: Final = Path(__file__).parents[2] / "infra" / "postgresql" / "roles.sql"

@@ -10,11 +10,8 @@ from vault import canonical
 from vault.catalogue import Transaction
 from vault.context import note
 from vault.errors import HomeError, NotFoundError
-from vault.log.leaves import commitment
-from vault.log.ledger import bucket_objects, publish, read_objects
-from vault.log.merkle import check_consistency, check_inclusion, leaf_hash, tree_hash
-from vault.log.notes import check_note
-from vault.log.showing import (
+from vault.ledger.publishing import bucket_objects, publish, read_objects
+from vault.ledger.showing import (
     checkpoint_at,
     consistency,
     entry_number,
@@ -23,6 +20,9 @@ from vault.log.showing import (
     leaf_of,
     prove_entry,
 )
+from vault.log.leaves import commitment
+from vault.log.merkle import check_consistency, check_inclusion, leaf_hash, tree_hash
+from vault.log.notes import check_note
 from vault.log.signing import SIGNING_FILE, SigningKey
 from vault.log.stored import append, entries, prove_consistency, prove_inclusion, root_at, size_of
 

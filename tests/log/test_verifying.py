@@ -14,14 +14,15 @@ from tests.vault.databases import Databases, on_sqlite
 from tests.vault.world import World, open_world_vault
 from vault.context import note
 from vault.errors import DamagedError, LedgerBrokenError
-from vault.log import SIGNING_FILE, SigningKey, VerifierKey, ledger
-from vault.log.ledger import Mark, bucket_objects, parse_object, publish, read_objects
+from vault.ledger import publishing as ledger
+from vault.ledger.publishing import Mark, bucket_objects, parse_object, publish, read_objects
+from vault.ledger.showing import checkpoint_at, latest_checkpoint
+from vault.ledger.verifying import export_ledger, log_keys, verify_folder, verify_ledger, verify_vault
+from vault.ledger.witnesses import keep_cosigned, latest_cosigned, name_witness, witnesses
+from vault.log import SIGNING_FILE, SigningKey, VerifierKey
 from vault.log.merkle import Frontier, leaf_hash
 from vault.log.notes import COSIGNATURE, cosigned_message, signature_line
-from vault.log.showing import checkpoint_at, latest_checkpoint
 from vault.log.stored import size_of
-from vault.log.verifying import export_ledger, log_keys, verify_folder, verify_ledger, verify_vault
-from vault.log.witnesses import keep_cosigned, latest_cosigned, name_witness, witnesses
 from vault.recovery.rebuild import rebuild
 
 Objects = list[tuple[str, bytes]]

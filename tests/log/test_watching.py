@@ -8,11 +8,11 @@ from tests.log.test_verifying import WITNESS_KEY, append, cosign
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.world import World
 from vault.errors import LedgerBrokenError, OldCatalogueError
-from vault.log.ledger import bucket_objects
-from vault.log.showing import checkpoint_at, latest_checkpoint
-from vault.log.verifying import verify_vault
-from vault.log.watching import watch_ledger
-from vault.log.witnesses import keep_cosigned, name_witness
+from vault.ledger.publishing import bucket_objects
+from vault.ledger.showing import checkpoint_at, latest_checkpoint
+from vault.ledger.verifying import verify_vault
+from vault.ledger.watching import watch_ledger
+from vault.ledger.witnesses import keep_cosigned, name_witness
 
 
 def test_what_agrees_is_said_to_agree(quick_world: World) -> None:

@@ -25,6 +25,7 @@ from tests.vault.world import Record, World
 from vault.catalogue.schema import policies
 from vault.context import current_policy
 from vault.destruction.carrying_out import carry_out, recover_destructions
+from vault.destruction.drafting import draft_adoption, draft_destroy, draft_scrub
 from vault.destruction.frozen_lists import forecast_ordered, freeze_ordered, freeze_sweep
 from vault.errors import NotApprovedError, OrderRefusedError, RuleBrokenError
 from vault.ids import new_id
@@ -33,7 +34,6 @@ from vault.law.policy import Policy
 from vault.law.retention import Cause
 from vault.orders import Accepted, Action, accept_order, adopt_policy, load_order
 from vault.orders.accepting import withdraw_order
-from vault.orders.drafting import draft_adoption, draft_destroy, draft_scrub
 
 
 def ordered_scrub(world: World, days: int = 10) -> Accepted:

@@ -24,11 +24,11 @@ from vault.catalogue.schema import cohorts, records
 from vault.certificates import verify_certificate
 from vault.clocks.clock import SimulatedClock
 from vault.context import Vault
-from vault.host.founding import Founding, found_catalogue
+from vault.founding import Founding, found_catalogue
 from vault.ids import new_id
-from vault.keys import mirror
-from vault.keys.keyring import grow
 from vault.orders.signatures import POLICIES
+from vault.trees import mirror
+from vault.trees.keyring import grow
 
 COUNT = 10_000
 FILING_DAYS = 20

@@ -21,7 +21,7 @@ from tests.seizure.served_game import served_game
 from tests.seizure.test_mutants import MUTANTS
 from tests.seizure.theatre import STAGES, Theatre, theatre
 from tests.vault.databases import Databases
-from vault.keys import mirror
+from vault.trees import mirror
 
 DOCUMENT = Path(__file__).parents[2] / "docs/seizure-report.md"
 RECORDS = 10_000

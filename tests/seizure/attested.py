@@ -21,8 +21,8 @@ from vault.context import Vault
 from vault.ids import RecordId
 from vault.log.stored import entries, size_of
 from vault.receipts.answers import Receipts, receipt_facts
-from vault.receipts.codes import code_of
 from vault.receipts.list_proofs import ListTrees
+from vault.records.receipt_codes import code_of
 
 if TYPE_CHECKING:
     from tests.seizure.judges import Seizure

@@ -5,8 +5,8 @@ import tempfile
 from collections.abc import Callable
 from typing import Any, Final
 
-from vault.host.fences import Node
 from vault.records import uploads
+from vault.serving.fences import Node
 
 FAULTS: Final = "SEIZURE_FAULTS"
 Fault = Callable[[Callable[[Any, str, Any], object]], None]

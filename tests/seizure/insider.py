@@ -29,10 +29,10 @@ from tests.seizure.faults import FAULTS, switch_on
 from tests.seizure.instruments import Notes, WatchedCustodian, instrument, watch_files
 from tests.seizure.key_graph import Buffer, PageAt
 from tests.seizure.temporary import TemporaryFolder
+from vault import home
 from vault.clocks.clock import SystemClock
 from vault.clocks.trusted_time import simulated_sources
 from vault.destruction import carrying_out as destruction
-from vault.host import home
 from vault.host.embedded_store import EmbeddedStore
 from vault.objects import Bucket
 

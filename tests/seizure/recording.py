@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.vault.databases import read_beside
-from vault.host.home import CATALOGUE
+from vault.home import CATALOGUE
 
 STRIDE = 16 * 1024
 OVERLAP = 512

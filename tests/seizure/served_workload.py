@@ -26,8 +26,8 @@ from tests.seizure.workload import DAY, Draft, Workload
 from tests.services.memory import contents
 from tests.vault.holding import release_order
 from tests.vault.world import PNG_HEAD, Record
+from vault.destruction.drafting import draft_scrub
 from vault.law.retention import Cause
-from vault.orders.drafting import draft_scrub
 
 STEPS = ("intent", "create master", "stage", "condemn", "fence", "destroy master", "record")
 WORKER, COMMAND, STORE = "a worker", "the command", "the store"

@@ -30,7 +30,7 @@ from tests.vault.world import PURPOSE, START, Record, World
 from vault.access import Role, authenticate, create_token
 from vault.clocks.clock import SimulatedClock
 from vault.errors import DestroyedError, NotFoundError
-from vault.host.home import CATALOGUE, Home, open_vault
+from vault.home import CATALOGUE, Home, open_vault
 from vault.ids import DocumentId, RecordId
 from vault.records.uploads import Filed
 

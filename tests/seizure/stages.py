@@ -24,7 +24,7 @@ from vault.clocks.clock import SimulatedClock
 from vault.clocks.trusted_time import simulated_sources
 from vault.context import Vault
 from vault.holds.sealed import draw_key
-from vault.host.home import Founding, found_catalogue
+from vault.home import Founding, found_catalogue
 from vault.keys.custody import Custody
 from vault.law.policy import Policy
 from vault.log import SigningKey

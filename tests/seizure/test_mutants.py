@@ -23,15 +23,16 @@ from vault.catalogue import Transaction
 from vault.catalogue.schema import documents, journal, ledger_nodes, vaults
 from vault.certificates import facts
 from vault.destruction import carrying_out as destruction
-from vault.destruction import condemning, staging
+from vault.destruction import condemning
 from vault.holds import placing
 from vault.keys.key_uses import KeyUses
 from vault.law.retention import Cause
-from vault.log import ledger
+from vault.ledger import publishing as ledger
+from vault.ledger.verifying import verify_vault
 from vault.log.stored import append, entries, size_of
-from vault.log.verifying import verify_vault
 from vault.objects import Bucket
 from vault.records import sheets, uploads
+from vault.trees import staging
 
 Mutant = Callable[[pytest.MonkeyPatch, Game], None]
 MUTANTS: dict[str, tuple[str, Mutant]] = {}

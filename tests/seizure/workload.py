@@ -18,14 +18,14 @@ from vault.catalogue.destructions import Destruction
 from vault.certificates import issue_missing
 from vault.destruction.carrying_out import carry_out, recover_destructions
 from vault.destruction.condemning import Progress
+from vault.destruction.drafting import draft_destroy
 from vault.destruction.frozen_lists import freeze_ordered
 from vault.destruction.reclaim import reclaim, sweep_litter
 from vault.holds import Kind, Scope, Terms
-from vault.host.fences import Node
 from vault.law.retention import Cause
-from vault.orders.drafting import draft_destroy
 from vault.records.retrieval import read_record
 from vault.records.uploads import Upload, begin_upload
+from vault.serving.fences import Node
 
 PART = 96 * 2**10
 """What is sent of an upload that is given up: more than a part of it."""

@@ -30,18 +30,19 @@ from vault.catalogue import Catalogue, keys
 from vault.catalogue.schema import access_tokens
 from vault.certificates import issue_certificate
 from vault.clocks.clock import SimulatedClock
+from vault.destruction import releasing
 from vault.destruction.carrying_out import recover_destructions, require_newest_keys
+from vault.destruction.moving import masters_in_use, move_masters, renew_masters
 from vault.errors import BusyError, DamagedError, DestructionRefusedError, OrderRefusedError
+from vault.founding import Founding, found_catalogue
 from vault.holds import Kind, Scope, Terms, copying, placing
-from vault.host.founding import Founding, found_catalogue
 from vault.keys.custody import Custody
-from vault.keys.moving import masters_in_use, move_masters, renew_masters
 from vault.law.policy import Policy
 from vault.law.retention import Cause
 from vault.orders import Action
 from vault.records import filing
 from vault.recovery.rebuild import rebuild
-from vault.recovery.servings import settle_filings
+from vault.serving.servings import settle_filings
 from vault.sunset import latching
 from vault.sunset.latching import tick
 
@@ -137,7 +138,7 @@ def test_what_is_held_outlives_the_end_and_the_rest_dies_by_it(quick_world: Worl
     world.assert_readable(held, after)
     assert world.sweep().condemned == 0
     # The release that had to wait is carried out by the next sweep.
-    assert len(holds.finish_endings(world.vault)) == 1
+    assert len(releasing.finish_endings(world.vault)) == 1
     assert world.destroy(Cause.SUNSET).condemned == 1
     world.assert_destroyed(held)
     world.assert_readable(after)

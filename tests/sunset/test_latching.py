@@ -14,7 +14,6 @@ from vault import holds
 from vault.access import ForbiddenError
 from vault.alarms import alarms_of
 from vault.certificates import issue_certificate, verify_certificate
-from vault.clocks.timekeeping import load_marks
 from vault.clocks.trusted_time import TimeSources
 from vault.destruction.carrying_out import carry_out, recover_destructions
 from vault.destruction.frozen_lists import freeze_sunset
@@ -32,10 +31,11 @@ from vault.law.retention import Cause
 from vault.orders import Action
 from vault.orders.accepting import withdraw_order
 from vault.receipts.answers import Kept, Receipts
-from vault.receipts.codes import code_of
 from vault.records.deciding import decide_record
+from vault.records.receipt_codes import code_of
 from vault.recovery.rebuild import rebuild
 from vault.sunset.latching import tick
+from vault.timekeeping import load_marks
 
 
 def test_nobody_decides_and_everything_goes_that_is_not_held(quick_world: World) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from vault.errors import OrderRefusedError
 from vault.law.policy import Sunset
-from vault.sunset.schedule import (
+from vault.law.schedule import (
     end_of,
     latest_cut_off,
     next_statement,

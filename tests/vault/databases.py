@@ -11,7 +11,7 @@ import pytest
 
 from tests.services.postgresql import Server, database_of
 from vault.catalogue import Catalogue, sqlite_url
-from vault.host.home import CATALOGUE
+from vault.home import CATALOGUE
 
 on_sqlite = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 on_postgresql = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.vault.world import png, upload
 from vault.access import authenticate
 from vault.errors import BusyError
-from vault.host.home import open_vault
+from vault.home import open_vault
 from vault.ids import new_id
 from vault.records.filing import complete_record, open_record
 

@@ -9,6 +9,7 @@ from tests.people import APPROVERS, COUNSEL, OFFICER, key_of, staffed
 from vault import holds
 from vault.catalogue.destructions import Destruction
 from vault.context import Vault, current_policy
+from vault.destruction import releasing
 from vault.holds import Kind, Placed, Scope, Terms
 from vault.ids import OrderId, new_id
 from vault.orders import Accepted, Action, Order, accept_order, adopt_policy
@@ -39,7 +40,9 @@ def release_order(
         id=OrderId(new_id()),
         program=vault.vault_id.hex(),
         action=Action.RELEASE,
-        scope=holds.release_scope(vault, hold_id, change or {"do": "release"}, "stipulation of discontinuance", stay),
+        scope=releasing.release_scope(
+            vault, hold_id, change or {"do": "release"}, "stipulation of discontinuance", stay
+        ),
         reason="The matter has ended.",
         legal_basis="stipulation",
         not_before=now,
@@ -54,7 +57,7 @@ def release_hold(
     vault: Vault, hold_id: str, _who: str = "counsel", progress: Callable[[str], None] = lambda _: None
 ) -> Destruction:
     """Release a hold whole; what was observed of its key copies."""
-    return holds.release_hold(vault, hold_id, release_order(vault, hold_id).id, progress).destructions[0]
+    return releasing.release_hold(vault, hold_id, release_order(vault, hold_id).id, progress).destructions[0]
 
 
 def adopt(vault: Vault, **changes: Any) -> None:

@@ -15,9 +15,9 @@ from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.test_crashes import POINTS_LIMIT, Town
 from tests.vault.victim import Ended, Fault, Job, Victims
 from tests.vault.world import Record, World, open_world_vault
-from vault.host.home import FORMAT
+from vault.destruction.moving import masters_in_use
+from vault.home import FORMAT
 from vault.keys.custody import Custody
-from vault.keys.moving import masters_in_use
 
 Judge = Callable[[World, str, Ended], None]
 

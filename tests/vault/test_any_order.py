@@ -22,7 +22,7 @@ from tests.vault.holding import place_hold, release_order
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.test_rebuilding import OPENED, rebuilt
 from tests.vault.world import Record, Sealed, World, make_world
-from vault import holds
+from vault.destruction import releasing
 from vault.destruction.carrying_out import carry_out, recover_destructions, require_newest
 from vault.destruction.frozen_lists import freeze_move
 from vault.destruction.reclaim import reclaim
@@ -147,7 +147,7 @@ class Lives(RuleBasedStateMachine):
             self.snapshot()
             hold_id = self.holds.pop(docket)
             # Where all that it held is lost with the catalogue, there is nothing to end.
-            holds.release_hold(self.world.vault, hold_id, release_order(self.world.vault, hold_id).id)
+            releasing.release_hold(self.world.vault, hold_id, release_order(self.world.vault, hold_id).id)
             for life in self.lives:
                 life.holds.discard(docket)
             self.changed = True

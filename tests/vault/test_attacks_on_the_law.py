@@ -15,8 +15,10 @@ from vault import holds
 from vault.catalogue.holding import hold_records
 from vault.catalogue.law import orders, sunsets
 from vault.catalogue.schema import policies
-from vault.clocks.timekeeping import observe_time
+from vault.destruction import releasing
+from vault.destruction.drafting import draft_destroy, draft_scrub
 from vault.destruction.frozen_lists import forecast, freeze_ordered
+from vault.destruction.releasing import finish_endings
 from vault.errors import (
     HoldRefusedError,
     OrderRefusedError,
@@ -25,15 +27,15 @@ from vault.errors import (
     RuleBrokenError,
     VaultError,
 )
-from vault.holds import Kind, Scope, Terms, draw_key, finish_endings
+from vault.holds import Kind, Scope, Terms, draw_key
 from vault.ids import OrderId, new_id
 from vault.law.people import Person, Role
 from vault.law.policy import Policy
 from vault.law.retention import Cause
 from vault.orders import Action, Order
-from vault.orders.drafting import draft_destroy, draft_scrub
 from vault.orders.signatures import POLICIES, approve
 from vault.records.deciding import decide_record
+from vault.timekeeping import observe_time
 
 
 def state(world: World, record: Record) -> str:
@@ -106,7 +108,7 @@ def test_a_release_that_was_written_into_the_catalogue_ends_no_hold(quick_world:
         id=OrderId(new_id()),
         program=world.vault.vault_id.hex(),
         action=Action.RELEASE,
-        scope=holds.release_scope(world.vault, hold, {"do": "release"}, "none", None),
+        scope=releasing.release_scope(world.vault, hold, {"do": "release"}, "none", None),
         reason="None.",
         legal_basis="None.",
         not_before=now,
@@ -176,7 +178,7 @@ def test_a_clock_that_is_set_back_for_a_moment_spares_no_cooling_off(quick_world
     world.advance(hours=72, seconds=5)
     if order is not None:
         with pytest.raises(OrderRefusedError):
-            holds.release_hold(world.vault, hold, order.id)
+            releasing.release_hold(world.vault, hold, order.id)
 
 
 @on_sqlite
@@ -202,7 +204,7 @@ def test_a_clock_that_is_set_forward_for_a_moment_ends_no_part_of_a_hold(quick_w
     terms = Terms(Kind.COURT_ORDER, "Supreme Court", "2016-1")
     rule = Scope(filed_from=date(2026, 1, 7))
     hold = holds.place_hold(world.vault, terms, rule, "counsel").hold_id
-    holds.release_hold(world.vault, hold, release_order(world.vault, hold).id)
+    releasing.release_hold(world.vault, hold, release_order(world.vault, hold).id)
     object.__setattr__(world.vault.time, "step_max", timedelta(minutes=15))
     observe_time(world.vault)
     world.advance(days=366)
@@ -260,7 +262,7 @@ def test_nobody_learns_of_a_sealed_hold_from_what_is_drafted_or_counted(quick_wo
     world.advance(days=800)
     assert world.sweep().not_listed == {}
     world.assert_readable(secret)
-    holds.release_hold(
+    releasing.release_hold(
         world.vault,
         str(hold),
         release_order(world.vault, str(hold), {"do": "release", "tail_days": 0, "tail_reason": "r"}).id,
@@ -304,6 +306,6 @@ def test_a_clock_that_is_set_back_for_a_moment_makes_nothing_due_and_leaves_nobo
     world.advance(days=800)
     assert placed.matched == 2
     assert {row[0] for row in world.rows("SELECT due_on FROM records")} == {"2028-01-06"}
-    holds.release_hold(world.vault, placed.hold_id, release_order(world.vault, placed.hold_id).id)
+    releasing.release_hold(world.vault, placed.hold_id, release_order(world.vault, placed.hold_id).id)
     assert world.sweep().condemned == 0
     world.assert_readable(early, held)

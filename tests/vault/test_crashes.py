@@ -15,13 +15,13 @@ from tests.vault.faults import Died, Fuse, arm, disarm
 from tests.vault.holding import place_hold, release_hold, release_order
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import Record, Sealed, World, png
-from vault import holds
+from vault.destruction import releasing
 from vault.destruction.carrying_out import carry_out, recover_destructions
+from vault.destruction.drafting import draft_scrub
 from vault.destruction.frozen_lists import freeze_ordered
 from vault.errors import DestructionRefusedError, KeystoreError, VaultError
 from vault.holds import copy_held_keys
 from vault.objects import ObjectStoreError
-from vault.orders.drafting import draft_scrub
 from vault.records.filing import open_record
 
 POINTS_LIMIT = 150
@@ -218,7 +218,7 @@ def test_a_release_cut_off_anywhere_never_loses_the_record(town: Town, scratch: 
     outcomes: set[bool] = set()
 
     def operation(world: World, fuse: Fuse) -> None:
-        holds.release_hold(world.vault, town.hold, town.release, fuse.step)
+        releasing.release_hold(world.vault, town.hold, town.release, fuse.step)
 
     seen = each_boundary(town, scratch / "points", operation, judge_release(town, outcomes), dies=dies)
     assert seen >= BOUNDARIES

@@ -15,11 +15,11 @@ from tests.vault.world import PURPOSE, World, png
 from vault.catalogue import Catalogue
 from vault.clocks.clock import steady_seconds
 from vault.errors import BusyError, CatalogueError, DestroyedError
-from vault.host import fences
-from vault.host.fences import LEASE, Fenced, Node, wait_for_nodes
 from vault.ids import RecordId
 from vault.keys.key_uses import KeyUses, LeaseOverError, UseCutError
 from vault.records.retrieval import read_document
+from vault.serving import fences
+from vault.serving.fences import LEASE, Fenced, Node, wait_for_nodes
 from vault.status import destruction_record
 
 

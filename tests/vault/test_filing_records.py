@@ -10,10 +10,10 @@ from tests.vault.world import World
 from vault.access import Caller, ForbiddenError, Role, authenticate, create_token
 from vault.errors import DestroyedError, IdempotencyConflictError, NotFoundError, RecordIncompleteError
 from vault.ids import is_id, new_id
-from vault.keys import keyring
-from vault.keys.keyring import record_key
 from vault.records.filing import Opened, complete_record, open_record, own_record
 from vault.records.manifests import manifest_name
+from vault.trees import keyring
+from vault.trees.keyring import record_key
 
 
 def ask(world: World, key: str = "k", body: bytes = b"{}", caller: Caller | None = None) -> Opened:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, settings
+from vault import home
 from vault.catalogue import Catalogue, keys
 from vault.clocks.clock import SimulatedClock, SystemClock
 from vault.errors import CustodianError, HomeError, PolicyError
-from vault.host import home
-from vault.host.home import Founding, Home, found_vault, open_vault
-from vault.keys import keyring, mirror
+from vault.home import Founding, Home, found_vault, open_vault
 from vault.objects import Bucket, ObjectStoreError
+from vault.trees import keyring, mirror
 
 
 @pytest.fixture

@@ -23,10 +23,12 @@ from vault.catalogue.holding import held_slots
 from vault.catalogue.law import orders
 from vault.catalogue.schema import access_tokens
 from vault.clocks.clock import civil_date
+from vault.destruction import releasing
 from vault.destruction.carrying_out import carry_out, recover_destructions
 from vault.destruction.frozen_lists import forecast
+from vault.destruction.releasing import finish_endings
 from vault.errors import HoldRefusedError, NotFoundError, OrderRefusedError, RuleBrokenError
-from vault.holds import Kind, Scope, Terms, copy_held_keys, finish_endings
+from vault.holds import Kind, Scope, Terms, copy_held_keys
 from vault.holds.review import HoldState, attention, list_holds, show_hold, state_of
 from vault.holds.sealed import draw_key, seal, unseal
 from vault.holds.terms import tail_of
@@ -47,7 +49,7 @@ def hold(world: World, scope: Scope, terms: Terms = COURT) -> str:
 
 
 def let_go(world: World, hold_id: str, change: dict[str, Any] | None = None) -> None:
-    holds.release_hold(world.vault, hold_id, release_order(world.vault, hold_id, change or NO_TAIL).id)
+    releasing.release_hold(world.vault, hold_id, release_order(world.vault, hold_id, change or NO_TAIL).id)
 
 
 def held(world: World) -> int:
@@ -137,16 +139,16 @@ def test_h3_what_weakens_a_hold_takes_two_people_and_a_cooling_off(quick_world: 
             release_order(world.vault, one, NO_TAIL, signers=signers)
     patient = release_order(world.vault, one, NO_TAIL, signers=(COUNSEL, HEAD), cooling_off_hours=None)
     with pytest.raises(OrderRefusedError, match="before"):
-        holds.release_hold(world.vault, one, patient.id)
+        releasing.release_hold(world.vault, one, patient.id)
     world.advance(hours=73)
     with pytest.raises(OrderRefusedError, match="another hold"):
-        holds.release_hold(world.vault, other, patient.id)
+        releasing.release_hold(world.vault, other, patient.id)
     with pytest.raises(RuleBrokenError):
         world.run(f"UPDATE hold_scopes SET ends_at = 1, ending_order = '{patient.id}' WHERE hold_id = '{one}'")
-    holds.release_hold(world.vault, one, patient.id)
+    releasing.release_hold(world.vault, one, patient.id)
     assert [line.id for line in list_holds(world.vault)] == [other]
     with pytest.raises(NotFoundError):
-        holds.release_hold(world.vault, one, patient.id)
+        releasing.release_hold(world.vault, one, patient.id)
     world.advance(days=900)
     assert world.sweep().listed == 0
     world.assert_readable(record)
@@ -164,7 +166,7 @@ def test_h3_an_order_that_somebody_wrote_into_the_catalogue_releases_nothing(qui
         row = tx.execute(sa.select(orders).where(orders.c.id == signed.id)).one()._asdict()
         tx.execute(sa.insert(orders).values(row | {"id": forged, "body": body}))
     with pytest.raises(OrderRefusedError):
-        holds.release_hold(world.vault, one, forged)
+        releasing.release_hold(world.vault, one, forged)
     assert {line.id for line in list_holds(world.vault)} == {one, other}
 
 
@@ -219,7 +221,7 @@ def test_h5_a_tail_protects_after_the_release(quick_world: World) -> None:
     record = quick_world.file()
     one = hold(quick_world, PROGRAM)
     order = release_order(quick_world.vault, one)
-    released = holds.release_hold(quick_world.vault, one, order.id)
+    released = releasing.release_hold(quick_world.vault, one, order.id)
     assert (released.destructions, [line.state for line in list_holds(quick_world.vault)]) == ([], [HoldState.ENDING])
     quick_world.advance(days=364)
     assert finish_endings(quick_world.vault) == []
@@ -249,7 +251,7 @@ def test_h5_tails_by_kind() -> None:
 def test_h5_a_hold_placed_again_in_its_tail_goes_on(quick_world: World) -> None:
     record = quick_world.file()
     one = hold(quick_world, Scope((record.id,)))
-    holds.release_hold(quick_world.vault, one, release_order(quick_world.vault, one).id)
+    releasing.release_hold(quick_world.vault, one, release_order(quick_world.vault, one).id)
     assert hold(quick_world, Scope((record.id,))) == one
     quick_world.advance(days=900)
     assert finish_endings(quick_world.vault) == []
@@ -336,7 +338,7 @@ def test_h12_a_rebuilt_vault_has_every_hold_before_it_destroys(quick_world: Worl
     let_go(world, first, {**NO_TAIL, "do": "narrow", "records": [other.id]})
     rule = hold(world, Scope(filed_from=date(2028, 1, 1)), replace(COURT, docket="rule"))
     tail = hold(world, PROGRAM, replace(COURT, docket="tail"))
-    holds.release_hold(world.vault, tail, release_order(world.vault, tail).id)
+    releasing.release_hold(world.vault, tail, release_order(world.vault, tail).id)
     gone = hold(world, PROGRAM, replace(COURT, docket="gone"))
     let_go(world, gone)
     holds.extend_hold(world.vault, rule, "counsel", review_on=date(2028, 4, 1))

@@ -16,10 +16,10 @@ from tests.vault.test_crashes import judge_destruction, judge_filing, judge_hold
 from tests.vault.victim import Ended
 from tests.vault.world import Record, World, png
 from vault.destruction.condemning import STEPS
+from vault.destruction.drafting import draft_scrub
+from vault.destruction.moving import masters_in_use, move_masters
 from vault.destruction.reclaim import reclaim
 from vault.ids import RecordId
-from vault.keys.moving import masters_in_use, move_masters
-from vault.orders.drafting import draft_scrub
 
 
 def recovered(judge: Callable[[World, str], None]) -> Judge:

@@ -11,6 +11,7 @@ from tests.vault.holding import AUTHORITY, adopt, place_hold, release_order
 from tests.vault.test_hold_rules import rebuilt
 from tests.vault.world import World
 from vault import holds
+from vault.destruction import releasing
 from vault.destruction.carrying_out import carry_out, recover_destructions
 from vault.errors import HoldRefusedError, NotFoundError, OrderRefusedError
 from vault.holds import Kind, NothingToHoldError, Scope, Terms, acknowledge_late, attention, late_holds, list_holds
@@ -126,10 +127,10 @@ def test_h3_while_the_stay_runs_a_release_has_no_effect(quick_world: World) -> N
     assert order.effective_at == over
     world.clock.advance(over - world.clock.now() - timedelta(seconds=1))
     with pytest.raises(OrderRefusedError, match="cannot be carried out before 2026-01-13T05:00:00Z"):
-        holds.release_hold(world.vault, hold, order.id)
+        releasing.release_hold(world.vault, hold, order.id)
     assert len(list_holds(world.vault)) == 1
     world.clock.advance(timedelta(seconds=1))
-    holds.release_hold(world.vault, hold, order.id)
+    releasing.release_hold(world.vault, hold, order.id)
     assert list_holds(world.vault) == []
     # One that outlasts the order, or has no last day, cannot be.
     other = place_hold(world.vault, [record.id], "16-cv-101").hold_id

@@ -12,9 +12,9 @@ from tests.vault.world import Sealed, World
 from vault.catalogue.schema import roots
 from vault.destruction.carrying_out import recover_destructions
 from vault.destruction.frozen_lists import freeze_move
+from vault.destruction.moving import RENEW_BEFORE, masters_in_use, move_masters, renew_masters
 from vault.errors import DestructionRefusedError
 from vault.keys.custody import Custody
-from vault.keys.moving import RENEW_BEFORE, masters_in_use, move_masters, renew_masters
 
 
 class Ending(FileCustodian):

@@ -23,14 +23,15 @@ from tests.vault.test_rebuilding import rebuilt
 from tests.vault.world import Record, World
 from vault import holds
 from vault.destruction.carrying_out import carry_out, recover_destructions
+from vault.destruction.drafting import draft_destroy
 from vault.destruction.frozen_lists import freeze_move, freeze_ordered
+from vault.destruction.moving import renew_masters
 from vault.destruction.reclaim import reclaim, sweep_litter
+from vault.destruction.releasing import finish_endings
 from vault.errors import OrderRefusedError, VaultError
-from vault.holds import Kind, Scope, Terms, finish_endings
-from vault.keys.moving import renew_masters
+from vault.holds import Kind, Scope, Terms
 from vault.law.policy import Sunset
 from vault.law.retention import Cause
-from vault.orders.drafting import draft_destroy
 from vault.records.deciding import decide_record
 from vault.sunset.latching import tick
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.vault.world import World
 from vault.clocks.clock import civil_date
-from vault.law.overdue import Overdue, count_overdue, last_day, limit_day, overdue_of
+from vault.destruction.overdue import Overdue, count_overdue, last_day, limit_day, overdue_of
 from vault.law.policy import GoneBy, due_on
 
 

@@ -14,11 +14,11 @@ from tests.vault.world import World
 from vault.catalogue import Transaction, keys
 from vault.destruction.reclaim import reclaim
 from vault.errors import BusyError
-from vault.keys import mirror
-from vault.keys.mirror import pack, pack_name, read_back, unpack, write
 from vault.objects import ObjectStoreMisbehaved
 from vault.objects import bucket as buckets
 from vault.records.sheets import Sheet
+from vault.trees import mirror
+from vault.trees.mirror import pack, pack_name, read_back, unpack, write
 
 VAULT = bytes(range(16))
 

@@ -33,7 +33,7 @@ from vault.errors import (
     VaultError,
 )
 from vault.holds import NothingToHoldError, copy_held_keys
-from vault.host.home import Founding, found_vault, open_vault
+from vault.home import Founding, found_vault, open_vault
 from vault.keys.key_uses import KeyUses
 from vault.records.filing import complete_record, open_record
 

@@ -12,9 +12,9 @@ from vault.access import Caller, ForbiddenError
 from vault.destruction.reclaim import reclaim
 from vault.errors import BusyError, DamagedError, DestroyedError, NotFoundError, RuleBrokenError
 from vault.ids import new_id
-from vault.keys import keyring
-from vault.keys.keyring import record_key
 from vault.records.retrieval import PurposeError, read_document, read_record
+from vault.trees import keyring
+from vault.trees.keyring import record_key
 
 
 def reads(world: World) -> int:

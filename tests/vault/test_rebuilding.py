@@ -23,16 +23,17 @@ from vault.destruction.reclaim import reclaim
 from vault.errors import DamagedError, DestroyedError, NotFoundError, OldCatalogueError
 from vault.holds import list_holds
 from vault.ids import new_id
-from vault.keys.mirror import PREFIX as PACKS
-from vault.log import Entry, SigningKey, ledger
+from vault.ledger import publishing as ledger
+from vault.ledger.publishing import PREFIX, Mark, bucket_objects, ledger_name, publish, published_mark, read_objects
+from vault.log import Entry, SigningKey
 from vault.log.leaves import SALT_BYTES
-from vault.log.ledger import PREFIX, Mark, bucket_objects, ledger_name, publish, published_mark, read_objects
 from vault.log.merkle import Frontier, leaf_hash
 from vault.log.signing import origin_of
 from vault.records.filing import open_record
 from vault.records.manifests import manifest_name
 from vault.records.retrieval import read_record
 from vault.recovery.rebuild import Rebuilt, rebuild
+from vault.trees.mirror import PREFIX as PACKS
 
 OPENED: list[Catalogue] = []
 

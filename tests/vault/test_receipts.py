@@ -16,8 +16,8 @@ from vault.law.retention import Cause
 from vault.log.merkle import check_inclusion, leaf_hash, tree_hash
 from vault.log.notes import check_note
 from vault.receipts.answers import Receipts, receipt_facts
-from vault.receipts.codes import code_of, record_of
 from vault.receipts.list_proofs import ListTree, ListTrees
+from vault.records.receipt_codes import code_of, record_of
 
 __all__ = ["close_catalogues"]
 

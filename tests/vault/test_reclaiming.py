@@ -17,10 +17,10 @@ from tests.vault.world import World, make_world, png
 from vault.destruction.reclaim import reclaim, sweep_litter
 from vault.errors import CatalogueFullError, DestructionRefusedError
 from vault.ids import RecordId, new_id
-from vault.keys import mirror
 from vault.objects import Bucket, ObjectStoreDenied, ObjectStoreError
 from vault.records.manifests import manifest_name
 from vault.status import destruction_record, find_destruction, locked_facts, status_of
+from vault.trees import mirror
 
 pytestmark = on_sqlite
 

@@ -19,7 +19,7 @@ from vault.errors import DestructionRefusedError, NotFoundError, OldCatalogueErr
 from vault.host.processes import Process
 from vault.ids import new_id
 from vault.records.retrieval import read_record
-from vault.recovery.servings import begin_serving, end_serving, settle_filings
+from vault.serving.servings import begin_serving, end_serving, settle_filings
 
 DEAD = replace(Process.this(), started=1)
 """A process that had our number, and has ended."""

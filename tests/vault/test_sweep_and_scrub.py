@@ -17,7 +17,6 @@ from tests.vault.holding import place_hold, release_hold, release_order
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import Record, Sealed, World
 from vault.catalogue.holding import end_parts, hold_records
-from vault.destruction import staging
 from vault.destruction.carrying_out import carry_out, recover_destructions
 from vault.destruction.frozen_lists import forecast, freeze_sweep
 from vault.errors import BusyError, DestroyedError, DestructionRefusedError
@@ -27,6 +26,7 @@ from vault.law.retention import Cause
 from vault.log.merkle import tree_hash
 from vault.orders import use_order
 from vault.records.filing import complete_record
+from vault.trees import staging
 
 STEPS = ["intent", "create master", "stage", "condemn", "fence", "destroy master", "record"]
 

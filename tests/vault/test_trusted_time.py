@@ -12,12 +12,12 @@ from tests.people import AUDITOR, COUNSEL, OFFICER
 from tests.vault.trusting import clearing
 from tests.vault.world import START, World
 from vault.alarms import Alarms, Deadline, spoken_alarms
-from vault.clocks.timekeeping import TimeState, TimeWatch, clear_time, observe_time, time_state
 from vault.clocks.trusted_time import Marks, Moment, Suspect, TimeSources, Trusted, judge_time
+from vault.destruction.overdue import Overdue
 from vault.errors import BusyError, NotFoundError, OrderRefusedError, RuleBrokenError, TimeSuspectError
 from vault.ids import new_id
-from vault.law.overdue import Overdue
 from vault.law.retention import Cause
+from vault.timekeeping import TimeState, TimeWatch, clear_time, observe_time, time_state
 
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 MARKS = Marks(START, START, "this boot", DAY)

@@ -22,12 +22,12 @@ from vault.errors import (
     TooManyDocumentsError,
     UnsupportedTypeError,
 )
-from vault.keys import keyring
-from vault.keys.keyring import record_key
 from vault.objects import ObjectStoreUnavailable
 from vault.records import uploads
 from vault.records.documents import DOCUMENT_BYTES_MAX
 from vault.records.uploads import DOCUMENTS_MAX, NAME_CHARACTERS_MAX, Filed, begin_upload
+from vault.trees import keyring
+from vault.trees.keyring import record_key
 
 MEMORY_LIMIT = 8 * 1024 * 1024
 

@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 
 from tests.people import signed
-from vault.clocks.timekeeping import load_marks
 from vault.context import Vault
 from vault.ids import OrderId, new_id
 from vault.orders import Action, Order, accept_order
 from vault.orders.order import spell_instant
+from vault.timekeeping import load_marks
 
 
 def clearing(vault: Vault, *names: str, since: datetime | None = None) -> str:

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 import sqlalchemy as sa
 
 import vault.catalogue.migrating  # imported where it is needed, and here before the forks
-import vault.host.home
+import vault.home
 from keystore import KeystoreError
 from tests.statements import Compiled
 from tests.vault.far_s3 import FarBucket, FarS3
@@ -36,12 +36,13 @@ from vault.clocks.clock import SimulatedClock
 from vault.context import Vault
 from vault.destruction.carrying_out import carry_out, recover_destructions
 from vault.destruction.frozen_lists import freeze_ordered, freeze_sweep
+from vault.destruction.moving import move_masters
 from vault.destruction.reclaim import reclaim
+from vault.destruction.releasing import release_hold
 from vault.errors import VaultError
-from vault.holds import copy_held_keys, release_hold
-from vault.host.home import Home, open_vault
+from vault.holds import copy_held_keys
+from vault.home import Home, open_vault
 from vault.ids import HoldId
-from vault.keys.moving import move_masters
 from vault.objects import ObjectStoreError
 from vault.records.filing import complete_record, open_record
 from vault.recovery.replacement import replace_catalogue
@@ -193,7 +194,7 @@ def sweep_stubbornly(job: Job, clock: SimulatedClock, tell: Tell) -> None:
 
 
 def operate(job: Job, store: FarS3, tell: Tell) -> None:
-    setattr(vault.host.home, "Bucket", lambda _: FarBucket(store))  # noqa: B010  # mypy takes it for a constant
+    setattr(vault.home, "Bucket", lambda _: FarBucket(store))  # noqa: B010  # mypy takes it for a constant
     clock = SimulatedClock(job.now)
     if job.operation == "rebuild":
         replace_catalogue(Home.at(job.home), clock)

@@ -25,17 +25,17 @@ from vault.context import Vault
 from vault.destruction.carrying_out import carry_out
 from vault.destruction.condemning import Progress
 from vault.errors import DestroyedError
-from vault.host.home import Founding, found_catalogue
+from vault.home import Founding, found_catalogue
 from vault.ids import RecordId
-from vault.keys import mirror
 from vault.keys.custody import Custody
-from vault.keys.keyring import custodian_of
 from vault.law.retention import Cause
 from vault.log import SigningKey
 from vault.objects import Bucket
 from vault.records.filing import complete_record, open_record
 from vault.records.retrieval import read_document, read_record
 from vault.records.uploads import Filed, begin_upload
+from vault.trees import mirror
+from vault.trees.keyring import custodian_of
 
 START = datetime(2026, 1, 5, 15, tzinfo=UTC)
 PNG_HEAD, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"

@@ -37,10 +37,10 @@ from keystore import (
 from keystore.custodians import FileCustodian
 from keystore.tree import root_context
 from vault.ids import DocumentId, RecordId
-from vault.keys.mirror import pack, pack_name
 from vault.records.documents import PAD_MARK, padme
 from vault.records.manifests import Filed, Manifest
 from vault.records.sheets import Sheet, Slip, body_tag, document_context, name_tag
+from vault.trees.mirror import pack, pack_name
 
 FOLDER: Final = Path(__file__).parent
 VAULT: Final = bytes.fromhex("00112233445566778899aabbccddeeff")

@@ -26,9 +26,9 @@ from keystore import (
 from keystore.custodians import FileCustodian
 from keystore.tree import root_context
 from vault.ids import DocumentId, RecordId
-from vault.keys.mirror import pack, pack_name, unpack
 from vault.records.documents import padme
 from vault.records.sheets import Sheet, Slip, body_tag, document_context, name_tag
+from vault.trees.mirror import pack, pack_name, unpack
 
 FOLDER = Path(__file__).parent
 SIZE_LIMIT = 400 * 1024

@@ -16,7 +16,7 @@ from vault.catalogue import Transaction
 from vault.catalogue.destructions import Destruction
 from vault.catalogue.schema import masters, policies
 from vault.clocks.clock import civil_date
-from vault.law.overdue import last_day as last_day_of
+from vault.destruction.overdue import last_day as last_day_of
 from vault.law.policy import Policy
 from vault.orders import load_order
 from vault.orders.adopting import approvals_of

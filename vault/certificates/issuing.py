@@ -23,8 +23,8 @@ from vault.context import Vault, note
 from vault.errors import CertificateRefusedError, NotFoundError
 from vault.ids import DestructionId
 from vault.law.retention import OF_RECORDS
+from vault.ledger.publishing import publish, published_mark
 from vault.log import SigningKey
-from vault.log.ledger import publish, published_mark
 from vault.log.merkle import leaf_hash
 from vault.log.stored import entries, prove_inclusion, root_at
 
@@ -72,7 +72,7 @@ def issue_certificate(vault: Vault, destruction_id: str, *, rehearsal: bool = Fa
     Raises:
         NotFoundError: there is no such destruction.
         CertificateRefusedError: an observation is missing.
-        OldCatalogueError, ObjectStoreError, CatalogueError: see `vault.log.ledger.publish`.
+        OldCatalogueError, ObjectStoreError, CatalogueError: see `vault.ledger.publishing.publish`.
     """
     # Only what is in the bucket is signed: a checkpoint must outlive the catalogue.
     publish(vault)

@@ -14,7 +14,7 @@ from vault import canonical
 from vault.catalogue.schema import journal
 from vault.context import Vault
 from vault.errors import NotFoundError
-from vault.log.ledger import publish, published_mark
+from vault.ledger.publishing import publish, published_mark
 from vault.log.stored import entries, prove_inclusion, root_at
 
 from .issuing import ISSUED
@@ -32,7 +32,7 @@ def extract_ledger(vault: Vault, certificate_id: str) -> bytes:
 
     Raises:
         NotFoundError: there is no such certificate.
-        OldCatalogueError, ObjectStoreError, CatalogueError: see `vault.log.ledger.publish`.
+        OldCatalogueError, ObjectStoreError, CatalogueError: see `vault.ledger.publishing.publish`.
     """
     publish(vault)
     with vault.catalogue.read() as tx:

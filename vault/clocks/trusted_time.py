@@ -2,7 +2,7 @@
 
 The machine's clock alone is a bad judge of when records may die: somebody may set it, or it may have stopped with the
 machine. So it is compared with other sources, with the highest time that was ever trusted, and with the last time
-somebody looked. Whatever does not fit makes time SUSPECT, until two persons clear it (`vault.clocks.timekeeping`).
+somebody looked. Whatever does not fit makes time SUSPECT, until two persons clear it (`vault.timekeeping`).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Destruction: the one function that destroys keys, its steps in order, and what follows it."""
+"""Destruction: the one function that destroys keys, its steps in order, what begins one, and what follows it."""

@@ -3,7 +3,7 @@
 0. authority: the exact list is frozen (`vault.destruction.frozen_lists`)
 1. journal the intent; close the touched cohorts
 2. create the new master
-3. stage the next tree, mirror it, read it back, check the key graph (`vault.destruction.staging`)
+3. stage the next tree, mirror it, read it back, check the key graph (`vault.trees.staging`)
 4. ONE transaction: check that nothing which matters has changed, condemn, switch the tree
 5. fence: every process has let go of the old tree, or has ended, or is dead past its lease
 6. destroy the old master, read back that it is gone, try to use it
@@ -34,16 +34,16 @@ from vault.errors import (
     RuleBrokenError,
     TimeSuspectError,
 )
-from vault.host.fences import wait_for_nodes
 from vault.ids import DestructionId
-from vault.keys import mirror
-from vault.keys.keyring import custodian_of
-from vault.law.authority import claim_authority
 from vault.law.retention import Cause
-from vault.log.ledger import publish, require_published
-from vault.recovery.servings import require_every_record
-from vault.sunset.ended import ended_at, has_ended
+from vault.ledger.publishing import publish, require_published
+from vault.serving.fences import wait_for_nodes
+from vault.serving.servings import require_every_record
+from vault.trees import mirror
+from vault.trees.ended import ended_at, has_ended
+from vault.trees.keyring import custodian_of
 
+from .authority import claim_authority
 from .condemning import Progress, condemn_list
 from .exclusion import alone
 from .frozen_lists import MOVE

@@ -19,20 +19,20 @@ from vault.catalogue import Transaction, keys
 from vault.catalogue.destructions import Destruction, condemn, listed_ids, load_list, update
 from vault.catalogue.holding import end_parts, held_slots
 from vault.catalogue.schema import cohorts
-from vault.clocks.timekeeping import observe_time, require_trusted_time
 from vault.clocks.trusted_time import Trusted
 from vault.context import Vault, note
 from vault.errors import BusyError
-from vault.law.authority import claim_authority
 from vault.law.retention import Cause, not_eligible
-from vault.log.ledger import publish
+from vault.ledger.publishing import publish
 from vault.log.merkle import tree_hash
-from vault.sunset.ended import ended_at, stage_from_held, whole_list
 from vault.sunset.ending import end_for_active_master
+from vault.timekeeping import observe_time, require_trusted_time
+from vault.trees.ended import ended_at, stage_from_held, whole_list
+from vault.trees.staging import Plan, Staging, plan_tree, revisions_of, stage_and_check
 
+from .authority import claim_authority
 from .frozen_lists import MOVE, pack_slots, predicate_at
 from .listed_ids import pack_places, store_list
-from .staging import Plan, Staging, plan_tree, revisions_of, stage_and_check
 
 __all__ = ["STEPS", "Progress", "condemn_list"]
 

@@ -23,10 +23,9 @@ from vault.orders.accepting import load_order, require_order, verify_again
 from vault.orders.actions import Action
 from vault.orders.adopting import approvals_of, policy_of, verify_lineage, verify_standing
 from vault.orders.lists import require_list, root_of
-from vault.sunset.ended import ended_at, has_ended
 from vault.sunset.latched import authority_of, latched_sunsets, verify_latched
-
-from .staging import revisions_of
+from vault.trees.ended import ended_at, has_ended
+from vault.trees.staging import revisions_of
 
 __all__ = [
     "MOVE",
@@ -62,7 +61,7 @@ def predicate_at(
 ) -> Predicate:
     """The predicate with its inputs at an instant: the day in the program's time zone, the policy's limits.
 
-    `ended`: the active tree's master was ended at the deadline (`vault.sunset.ended`). `blind`: as if there were no
+    `ended`: the active tree's master was ended at the deadline (`vault.trees.ended`). `blind`: as if there were no
     sealed holds.
     """
     policy = current_policy(tx)

@@ -21,10 +21,10 @@ from vault.catalogue.locked import locked_names, replace, to_try
 from vault.catalogue.schema import cohorts, destructions, documents, records, tree_pages, trees
 from vault.context import Vault, note
 from vault.ids import RecordId
-from vault.keys import mirror
 from vault.records.manifests import MANIFEST_PREFIX, manifest_name
+from vault.records.strangers import doubtful_manifests, opens_nothing, unnamed_documents
 from vault.records.uploads import DOCUMENT_PREFIX
-from vault.recovery.strangers import doubtful_manifests, opens_nothing, unnamed_documents
+from vault.trees import mirror
 
 from . import listed_ids
 from .carrying_out import require_newest

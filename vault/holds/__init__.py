@@ -9,7 +9,6 @@ retention clock goes on (H6), and reading, integrity checks and re-wrapping go o
 from .copying import copy_held_keys
 from .late import acknowledge_late, late_holds
 from .placing import NothingToHoldError, Placed, extend_hold, place_hold, widen_hold
-from .releasing import Released, finish_endings, release_hold, release_scope
 from .review import HoldLine, answer_for, attention, list_holds, show_hold
 from .scopes import Scope
 from .sealed import Confidence, draw_key, unseal
@@ -21,7 +20,6 @@ __all__ = [
     "Kind",
     "NothingToHoldError",
     "Placed",
-    "Released",
     "Scope",
     "Terms",
     "acknowledge_late",
@@ -30,12 +28,9 @@ __all__ = [
     "copy_held_keys",
     "draw_key",
     "extend_hold",
-    "finish_endings",
     "late_holds",
     "list_holds",
     "place_hold",
-    "release_hold",
-    "release_scope",
     "show_hold",
     "unseal",
     "widen_hold",

@@ -10,8 +10,8 @@ from keystore import EVERY_SLOT, OpenTree, Rewrite, Tree, TreeChange
 from vault.catalogue import Transaction, keys
 from vault.catalogue.holding import held_slots
 from vault.context import Vault, note
-from vault.keys.keyring import grow, open_tree
-from vault.sunset.ended import ended_at
+from vault.trees.ended import ended_at
+from vault.trees.keyring import grow, open_tree
 
 __all__ = ["copy_held_keys"]
 

@@ -20,7 +20,7 @@ from vault.context import Vault, note
 from vault.errors import HoldRefusedError, NotFoundError
 from vault.ids import new_id
 from vault.law.retention import OF_RECORDS
-from vault.log.ledger import publish
+from vault.ledger.publishing import publish
 from vault.wording import number_of
 
 from .answers import HELD, UNKNOWN

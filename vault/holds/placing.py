@@ -1,7 +1,7 @@
 """Placing, widening and extending holds: one authorised person, in force on commit (H2).
 
 The hold is committed first and protects at once; then the keys of what it matches are copied into the held tree. The
-same authority and docket again adds to the same hold. Whatever would weaken one is in `vault.holds.releasing`.
+same authority and docket again adds to the same hold. Whatever would weaken one is in `vault.destruction.releasing`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from vault.catalogue import Transaction
 from vault.catalogue.holding import hold_records, hold_scopes, holds, record_holds
 from vault.catalogue.schema import access_tokens
 from vault.clocks.clock import civil_date
-from vault.clocks.timekeeping import never_back
 from vault.context import Vault, current_policy, note
 from vault.errors import BusyError, CustodianError, HoldRefusedError, NotFoundError
 from vault.ids import HoldId, new_id
 from vault.law.policy import Policy
-from vault.log.ledger import publish
+from vault.ledger.publishing import publish
+from vault.timekeeping import never_back
 
 from .answers import living_and_answers
 from .copying import copy_held_keys

@@ -1,1 +1,1 @@
-"""The machine that a vault runs on: its home folder, its processes and their fences, the embedded store."""
+"""The machine that a vault runs on: its processes, their hardening, whole files, the embedded store."""

@@ -1,1 +1,1 @@
-"""The keys in use: the trees at work, their mirror in the bucket, and the custodians of their masters."""
+"""Whose keys, and who uses them: the custodians of the masters, and the uses of record keys in this process."""

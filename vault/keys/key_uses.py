@@ -6,8 +6,8 @@ A use is noted *before* its key is fetched, so there is no moment at which a key
 
 Whoever walks a tree holds its root and a page for some milliseconds; such walks are counted, and waited for.
 
-A process that uses keys has a lease (`vault.host.fences`). It is asked for right before every use of a key, so that one
-which was stopped and wakes up too late uses none.
+A process that uses keys has a lease (`vault.serving.fences`). It is asked for right before every use of a key, so that
+one which was stopped and wakes up too late uses none.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The law as rules: the policy, who may approve what, and the one predicate."""
+"""The law as rules: the policy, its people, the calendar of a sunset, and the one predicate."""

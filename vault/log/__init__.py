@@ -1,4 +1,4 @@
-"""The Merkle log over the journal: leaves, proofs, checkpoints, witnesses (docs/spec/ledger.md)."""
+"""The format of the Merkle log over the journal: leaves, proofs, checkpoints, signatures (docs/spec/ledger.md)."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from vault.context import Vault, current_policy, note
 from vault.errors import NotFoundError, OrderRefusedError
 from vault.ids import OrderId
 from vault.law.policy import Policy
-from vault.log.ledger import publish
-from vault.sunset.schedule import DECISIONS, end_of, require_decision
+from vault.law.schedule import DECISIONS, end_of, require_decision
+from vault.ledger.publishing import publish
 
 from .actions import QUORUMS, Action, missing_places, spoken
 from .lists import require_list

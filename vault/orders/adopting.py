@@ -22,7 +22,7 @@ from vault.errors import NotApprovedError, OrderRefusedError
 from vault.ids import OrderId
 from vault.law.people import Person, Role
 from vault.law.policy import Policy, due_on
-from vault.log.ledger import publish
+from vault.ledger.publishing import publish
 
 from .accepting import Accepted, load_order, require_order, use_order
 from .actions import QUORUMS, STANDING, Action, missing_places, spoken

@@ -1,1 +1,1 @@
-"""Receipts: the code on an applicant's paper, and what is answered to it."""
+"""Receipts: what is answered to the code on an applicant's paper."""

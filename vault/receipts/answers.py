@@ -20,14 +20,14 @@ from vault.catalogue.filed import record_state
 from vault.catalogue.law import certificates
 from vault.clocks.clock import civil_date
 from vault.context import Vault, current_policy
+from vault.destruction.overdue import last_day
 from vault.errors import NotFoundError
 from vault.ids import RecordId
-from vault.law.overdue import last_day
-from vault.log.showing import entry_number, prove_published
+from vault.ledger.showing import entry_number, prove_published
 from vault.objects import ObjectStoreError
+from vault.records.receipt_codes import no_such_receipt, record_of
 from vault.sunset.latched import kept_until
 
-from .codes import no_such_receipt, record_of
 from .list_proofs import ListTrees
 
 __all__ = ["Destroyed", "Kept", "ReceiptAnswer", "Receipts", "Underway", "receipt_facts"]

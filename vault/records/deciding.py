@@ -16,8 +16,8 @@ from vault.clocks.clock import civil_date
 from vault.context import Vault, current_policy, note
 from vault.errors import RecordIncompleteError, RecordsAreKeptError
 from vault.ids import RecordId
-from vault.law.no_retain import DAYS_IN_ALL, keeps_nothing
-from vault.log.ledger import publish
+from vault.ledger.publishing import publish
+from vault.sunset.no_retain import DAYS_IN_ALL, keeps_nothing
 
 from .filing import own_record
 

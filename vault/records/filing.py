@@ -19,7 +19,6 @@ from vault.access import Caller, Role
 from vault.catalogue import Transaction, keys
 from vault.catalogue.filed import documents_of, record_state
 from vault.catalogue.schema import cohorts, record_states, records
-from vault.clocks.timekeeping import never_back, note_filing
 from vault.context import Vault, current_policy
 from vault.errors import (
     BusyError,
@@ -30,13 +29,14 @@ from vault.errors import (
 )
 from vault.ids import RecordId, is_id, new_id
 from vault.keys.key_uses import UseCutError
-from vault.keys.keyring import TRIES, custodian_of, fetch_key, grow
-from vault.law.no_retain import due_of
 from vault.law.policy import Policy
-from vault.receipts.codes import code_of
 from vault.sunset.ending import NOTHING_OPENED
+from vault.sunset.no_retain import due_of
+from vault.timekeeping import never_back, note_filing
+from vault.trees.keyring import TRIES, custodian_of, fetch_key, grow
 
 from .manifests import Filed, Manifest, manifest_name
+from .receipt_codes import code_of
 from .sheets import Sheet, body_tag
 
 __all__ = ["Completed", "Opened", "complete_record", "open_record", "own_record"]

@@ -19,9 +19,9 @@ from vault.context import Vault
 from vault.errors import BusyError, DamagedError, DestroyedError, NotFoundError, VaultError
 from vault.ids import DocumentId, RecordId, is_id
 from vault.keys.key_uses import UseCutError
-from vault.keys.keyring import fetch_key
 from vault.objects import ObjectNotFound
 from vault.sunset.latching import require_not_sealed_off
+from vault.trees.keyring import fetch_key
 
 from .sheets import Sheet, Slip, document_context, name_tag
 

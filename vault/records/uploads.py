@@ -29,8 +29,8 @@ from vault.errors import (
 )
 from vault.ids import DocumentId, RecordId, new_id
 from vault.keys.key_uses import UseCutError
-from vault.keys.keyring import fetch_key
 from vault.objects import ObjectStoreError, PartedUpload
+from vault.trees.keyring import fetch_key
 
 from .documents import DOCUMENT_BYTES_MAX, PAD_MARK, Inspection, padme
 from .filing import own_record

@@ -35,13 +35,13 @@ from keystore import (
 from vault.context import Vault, note
 from vault.errors import DamagedError, DestructionRefusedError
 from vault.ids import DestructionId, RecordId
-from vault.keys import mirror
-from vault.log.ledger import Mark, publish
+from vault.ledger.publishing import Mark, publish
+from vault.serving.servings import end_every_serving
+from vault.trees import mirror
 from vault.wording import number_of
 
 from .refilling import fill_catalogue
 from .salvage import Found, History, ReachableKeys, find_records, read_history, require_ours
-from .servings import end_every_serving
 
 __all__ = ["Rebuilt", "rebuild"]
 

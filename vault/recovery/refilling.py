@@ -23,7 +23,6 @@ from vault.catalogue.schema import (
     trees,
     vaults,
 )
-from vault.clocks.timekeeping import found_marks
 from vault.context import Vault
 from vault.holds.history import store_hold, store_scopes
 from vault.ids import DocumentId
@@ -34,6 +33,7 @@ from vault.orders.order import Order
 from vault.records.manifests import Manifest
 from vault.records.sheets import NAME_TAG_BYTES, Slip, name_tag
 from vault.sunset.latching import fill_sunset
+from vault.timekeeping import found_marks
 
 from .salvage import Found, History, ReachableKeys, earliest_due
 

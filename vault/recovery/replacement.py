@@ -20,9 +20,9 @@ from vault.clocks.clock import Clock
 from vault.destruction.carrying_out import Recovered, recover_destructions
 from vault.destruction.exclusion import alone
 from vault.errors import CatalogueError, HomeError, VaultError
-from vault.host.home import CATALOGUE, Home, open_for_rebuild, open_vault
+from vault.home import CATALOGUE, Home, open_for_rebuild, open_vault
 from vault.ids import RecordId
-from vault.log.ledger import Mark, published_mark
+from vault.ledger.publishing import Mark, published_mark
 
 from .rebuild import Rebuilt, rebuild
 

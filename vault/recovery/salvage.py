@@ -31,19 +31,19 @@ from vault.destruction.listed_ids import fetch_list, unpack_places
 from vault.errors import DamagedError
 from vault.holds.history import EVENTS, HeldBy, tell
 from vault.ids import DestructionId, RecordId
-from vault.keys import mirror
 from vault.law.policy import Policy, due_on
 from vault.law.retention import OF_RECORDS
-from vault.log.ledger import Entry, Mark, bucket_objects, read_objects
+from vault.ledger.publishing import Entry, Mark, bucket_objects, read_objects
 from vault.log.notes import VerifierKey, check_note
 from vault.objects import Bucket
 from vault.records.manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, Manifest
+from vault.sunset.latching import LatchedSunset
+from vault.trees import mirror
 
 __all__ = [
     "Condemned",
     "Found",
     "History",
-    "LatchedSunset",
     "Ordered",
     "ReachableKeys",
     "earliest_due",
@@ -78,17 +78,6 @@ class Ordered:
     used_at: datetime | None = None
     used_by: str | None = None
     void_reason: str | None = None
-
-
-@dataclass(slots=True)
-class LatchedSunset:
-    """A sunset whose outcome has latched, as the ledger tells it (S4)."""
-
-    deadline: str
-    latched_at: datetime
-    facts: dict[str, Any]
-    deferred_at: datetime | None = None
-    deferred: int | None = None
 
 
 @dataclass(slots=True)

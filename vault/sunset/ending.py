@@ -16,9 +16,9 @@ from vault.catalogue import Transaction
 from vault.catalogue.holding import hold_scopes
 from vault.catalogue.law import sunsets
 from vault.context import current_policy
+from vault.law.schedule import DESTROY, end_of
 
 from .latched import latched_sunsets, standing_outcome
-from .schedule import DESTROY, end_of
 
 __all__ = ["LAST_COPIES", "NOTHING_OPENED", "end_for_active_master"]
 

@@ -15,9 +15,8 @@ from vault.errors import OrderRefusedError
 from vault.ids import OrderId
 from vault.law.policy import Policy, Sunset
 from vault.law.retention import Sunken
+from vault.law.schedule import DECISIONS, Outcome, covered, end_of, outcome_of
 from vault.orders.order import Order
-
-from .schedule import DECISIONS, Outcome, covered, end_of, outcome_of
 
 __all__ = [
     "Authority",

@@ -7,6 +7,7 @@ that no hold protects. Nothing happens while time is SUSPECT; but from the deadl
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -18,24 +19,24 @@ from vault.catalogue.holding import holds
 from vault.catalogue.law import sunsets
 from vault.catalogue.schema import cohorts, destructions, records
 from vault.clocks.clock import civil_date
-from vault.clocks.timekeeping import observe_time, require_trusted_time
 from vault.clocks.trusted_time import Suspect
 from vault.context import Vault, current_policy, note
 from vault.errors import SealedOffError, TimeSuspectError
 from vault.holds.copying import copy_held_keys
 from vault.law.policy import Policy, Sunset
 from vault.law.retention import Cause, Predicate, Verdict, count_spared
-from vault.log.ledger import publish
+from vault.law.schedule import covered, end_of, next_statement, notice_due
+from vault.ledger.publishing import publish
 from vault.orders import use_order
 from vault.orders.order import spell_instant
-from vault.recovery.salvage import LatchedSunset
+from vault.timekeeping import observe_time, require_trusted_time
 from vault.wording import number_of
 
 from .ending import LAST_COPIES
 from .latched import Periods, latched_sunsets, standing_outcome, sunken, sunken_row
-from .schedule import covered, end_of, next_statement, notice_due
 
 __all__ = [
+    "LatchedSunset",
     "fill_sunset",
     "forecast_duration",
     "require_not_sealed_off",
@@ -45,6 +46,17 @@ __all__ = [
 _LATE: Final = timedelta(hours=1)
 _DESTRUCTION_MIN: Final = timedelta(minutes=10)
 """No forecast is shorter."""
+
+
+@dataclass(slots=True)
+class LatchedSunset:
+    """A sunset whose outcome has latched, as the ledger tells it (S4)."""
+
+    deadline: str
+    latched_at: datetime
+    facts: dict[str, Any]
+    deferred_at: datetime | None = None
+    deferred: int | None = None
 
 
 def require_not_sealed_off(tx: Transaction, record_id: str, now: datetime) -> None:

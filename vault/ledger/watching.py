@@ -21,8 +21,10 @@ import sqlalchemy as sa
 from vault.catalogue import Transaction
 from vault.context import Vault
 from vault.errors import DamagedError, LedgerBrokenError
+from vault.log.notes import check_note
+from vault.log.stored import entries, root_at
 
-from .ledger import (
+from .publishing import (
     OBJECT_ENTRIES_MAX,
     OBJECT_LIMIT_BYTES,
     PREFIX,
@@ -33,8 +35,6 @@ from .ledger import (
     published_mark,
     require_published,
 )
-from .notes import check_note
-from .stored import entries, root_at
 from .verifying import log_keys
 from .witnesses import latest_cosigned
 

@@ -30,8 +30,9 @@ from vault.catalogue import Transaction, keys
 from vault.catalogue.schema import cohorts
 from vault.context import Vault
 from vault.errors import BusyError
-from vault.keys import mirror
-from vault.keys.keyring import open_root, page_loader
+
+from . import mirror
+from .keyring import open_root, page_loader
 
 __all__ = ["Plan", "Staging", "plan_tree", "read_staged", "revisions_of", "stage_and_check"]
 

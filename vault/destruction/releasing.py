@@ -22,19 +22,19 @@ import sqlalchemy as sa
 from vault.catalogue import Transaction
 from vault.catalogue.destructions import Destruction
 from vault.catalogue.holding import end_parts, hold_records, hold_scopes, holds, record_holds
-from vault.clocks.timekeeping import observe_time, require_trusted_time
 from vault.context import Vault, current_policy, note
-from vault.destruction.carrying_out import carry_out
-from vault.destruction.condemning import Progress
-from vault.destruction.frozen_lists import freeze_release
 from vault.errors import HoldRefusedError, OrderRefusedError
+from vault.holds.placing import open_hold
 from vault.ids import HoldId
-from vault.log.ledger import publish
+from vault.ledger.publishing import publish
 from vault.orders import Action, load_order, require_order, use_order
 from vault.orders.accepting import verify_again
 from vault.orders.adopting import policy_of, verify_lineage
+from vault.timekeeping import observe_time, require_trusted_time
 
-from .placing import open_hold
+from .carrying_out import carry_out
+from .condemning import Progress
+from .frozen_lists import freeze_release
 
 __all__ = ["Released", "finish_endings", "release_hold", "release_scope"]
 

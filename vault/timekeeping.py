@@ -20,17 +20,16 @@ import sqlalchemy as sa
 from vault.catalogue import Transaction
 from vault.catalogue.law import time_marks
 from vault.catalogue.schema import journal
+from vault.clocks.clock import steady_seconds
+from vault.clocks.trusted_time import Marks, Moment, Suspect, Trusted, disagreement, judge_time
 from vault.context import Vault, note
 from vault.errors import BusyError, OrderRefusedError, TimeSuspectError, VaultError
 from vault.host.processes import Process
 from vault.ids import RecordId
-from vault.log.ledger import publish
+from vault.ledger.publishing import publish
 from vault.objects import ObjectStoreError
 from vault.orders import Action, require_order, use_order
 from vault.orders.order import spell_instant
-
-from .clock import steady_seconds
-from .trusted_time import Marks, Moment, Suspect, Trusted, disagreement, judge_time
 
 __all__ = [
     "SUSPECT_FILING",

@@ -30,9 +30,10 @@ from keystore import (
 )
 from vault.catalogue import Transaction, keys
 from vault.context import Vault
-from vault.destruction.staging import Plan, Staging, read_staged
-from vault.keys import mirror
-from vault.keys.keyring import custodian_of, open_tree
+
+from . import mirror
+from .keyring import custodian_of, open_tree
+from .staging import Plan, Staging, read_staged
 
 __all__ = ["ended_at", "has_ended", "stage_from_held", "whole_list"]
 

@@ -1,6 +1,6 @@
 """Verifies a whole ledger: in the bucket, or exported into a folder and read far from the vault.
 
-1. the objects follow one another without gap, each with the digest of the one before (`vault.log.ledger.read_objects`)
+1. the objects follow one another without gap, each with the digest of the one before (`publishing.read_objects`)
 2. the entries of each give the root that its checkpoint says
 3. each checkpoint is signed by the log's key
 4. every checkpoint that somebody kept, a witness above all, says the root that the ledger had at its size
@@ -22,12 +22,12 @@ import sqlalchemy as sa
 from vault.catalogue.schema import journal
 from vault.context import Vault
 from vault.errors import LedgerBrokenError
+from vault.log.leaves import Entry
+from vault.log.merkle import Frontier, leaf_hash
+from vault.log.notes import NOTE_LIMIT_BYTES, VerifierKey, check_note, checkpoint_of
+from vault.log.stored import entries, root_at
 
-from .leaves import Entry
-from .ledger import OBJECT_LIMIT_BYTES, PREFIX, bucket_objects, publish, published_mark, read_objects
-from .merkle import Frontier, leaf_hash
-from .notes import NOTE_LIMIT_BYTES, VerifierKey, check_note, checkpoint_of
-from .stored import entries, root_at
+from .publishing import OBJECT_LIMIT_BYTES, PREFIX, bucket_objects, publish, published_mark, read_objects
 
 __all__ = ["Verified", "export_ledger", "log_keys", "read_note", "verify_folder", "verify_ledger", "verify_vault"]
 

@@ -13,7 +13,8 @@ from vault.context import Vault
 from vault.errors import OldCatalogueError
 from vault.ids import RecordId, is_id
 from vault.objects import ObjectNotFound
-from vault.records.manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, manifest_name
+
+from .manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, manifest_name
 
 __all__ = ["doubtful_manifests", "opens_nothing", "unnamed_documents"]
 

@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 
 from vault.clocks.clock import civil_date, in_reach
 from vault.errors import OrderRefusedError
-from vault.law.policy import PERIODS_MAX, Sunset, due_on
+
+from .policy import PERIODS_MAX, Sunset, due_on
 
 __all__ = [
     "DECISIONS",

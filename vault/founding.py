@@ -11,15 +11,15 @@ from pydantic import SecretStr
 from keystore import Custodian, Tree
 from vault.catalogue import keys
 from vault.catalogue.schema import policies, trees, vaults
-from vault.clocks.timekeeping import found_marks
 from vault.context import Vault, note
 from vault.errors import HomeError, PolicyError
-from vault.keys.keyring import found_tree
 from vault.law.policy import Policy
-from vault.log.ledger import publish
+from vault.law.schedule import end_of
+from vault.ledger.publishing import publish
 from vault.orders.adopting import insert_policy
 from vault.orders.signatures import POLICIES, approve
-from vault.sunset.schedule import end_of
+from vault.timekeeping import found_marks
+from vault.trees.keyring import found_tree
 
 __all__ = ["Founding", "found_catalogue"]
 

@@ -33,14 +33,13 @@ from vault.clocks.clock import Clock, SystemClock
 from vault.clocks.trusted_time import TimeSources, simulated_sources
 from vault.context import Vault
 from vault.errors import HomeError
+from vault.founding import Founding, found_catalogue
+from vault.host.embedded_store import flush, share
+from vault.host.whole_files import partial_of, sync_folder, write_json
 from vault.keys.custody import Custody
+from vault.ledger.publishing import publish
 from vault.log import SigningKey
-from vault.log.ledger import publish
 from vault.objects import Bucket, BucketSettings
-
-from .embedded_store import flush, share
-from .founding import Founding, found_catalogue
-from .whole_files import partial_of, sync_folder, write_json
 
 __all__ = [
     "AWS",

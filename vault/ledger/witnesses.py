@@ -15,10 +15,10 @@ from vault.catalogue import Transaction
 from vault.catalogue.schema import journal
 from vault.context import Vault, note
 from vault.errors import LedgerBrokenError
+from vault.log.notes import COSIGNATURE, Cosigned, VerifierKey, bears_cosignature, check_cosignature, check_note
+from vault.log.stored import root_at
 
-from .ledger import publish, published_mark
-from .notes import COSIGNATURE, Cosigned, VerifierKey, bears_cosignature, check_cosignature, check_note
-from .stored import root_at
+from .publishing import publish, published_mark
 
 __all__ = ["keep_cosigned", "latest_cosigned", "name_witness", "witnesses"]
 

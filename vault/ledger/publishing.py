@@ -22,14 +22,13 @@ from vault.catalogue import Transaction
 from vault.catalogue.schema import vaults
 from vault.context import Vault
 from vault.errors import DamagedError, LedgerBrokenError, OldCatalogueError
+from vault.log import Entry
+from vault.log.leaves import SALT_BYTES
+from vault.log.merkle import Frontier, leaf_hash
+from vault.log.notes import checkpoint_of
+from vault.log.signing import origin_of
+from vault.log.stored import entries, root_at
 from vault.objects import Bucket, ObjectExists
-
-from . import Entry
-from .leaves import SALT_BYTES
-from .merkle import Frontier, leaf_hash
-from .notes import checkpoint_of
-from .signing import origin_of
-from .stored import entries, root_at
 
 __all__ = [
     "OBJECT_ENTRIES_MAX",
@@ -68,7 +67,7 @@ class Published:
 
     entries: Sequence[Entry]
     checkpoint: str
-    """A signed note over the tree up to the last entry. Its signature is the business of `vault.log.verifying`."""
+    """A signed note over the tree up to the last entry. Its signature is the business of `vault.ledger.verifying`."""
     mark: Mark
 
 

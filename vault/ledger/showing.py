@@ -16,10 +16,10 @@ from vault.catalogue import Transaction
 from vault.catalogue.schema import journal
 from vault.context import Vault
 from vault.errors import NotFoundError
+from vault.log.leaves import Entry
+from vault.log.stored import entries, prove_consistency, prove_inclusion, root_at
 
-from .leaves import Entry
-from .ledger import publish, published_mark
-from .stored import entries, prove_consistency, prove_inclusion, root_at
+from .publishing import publish, published_mark
 
 __all__ = [
     "Proven",

@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from vault.catalogue import Transaction
 from vault.catalogue.law import sunsets
 from vault.clocks.clock import civil_date
-from vault.sunset.latched import standing_outcome
-from vault.sunset.schedule import DESTROY
+from vault.law.policy import Mode, Policy, due_on
+from vault.law.schedule import DESTROY
 
-from .policy import Mode, Policy, due_on
+from .latched import standing_outcome
 
 __all__ = ["DAYS_IN_ALL", "due_of", "keeps_nothing"]
 

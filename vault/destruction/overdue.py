@@ -18,10 +18,10 @@ from vault.catalogue import Transaction
 from vault.catalogue.schema import cohorts, records
 from vault.clocks.clock import civil_date
 from vault.context import current_policy
-from vault.destruction.frozen_lists import predicate_at
+from vault.law.policy import GoneBy, due_on
+from vault.law.retention import Cause, Verdict
 
-from .policy import GoneBy, due_on
-from .retention import Cause, Verdict
+from .frozen_lists import predicate_at
 
 __all__ = ["Overdue", "count_overdue", "last_day", "limit_day", "overdue_of"]
 

@@ -31,10 +31,10 @@ from vault.catalogue import Transaction, keys
 from vault.catalogue.filed import record_state
 from vault.context import Vault
 from vault.errors import BusyError, DamagedError, DestroyedError, HomeError
+from vault.keys.key_uses import KeyUse, UseCutError
 from vault.objects import Bucket, ObjectExists
 
 from . import mirror
-from .key_uses import KeyUse, UseCutError
 
 __all__ = [
     "custodian_of",

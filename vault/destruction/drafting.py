@@ -12,17 +12,17 @@ from datetime import timedelta
 from typing import Any, Final
 
 from vault.context import Vault, current_policy
-from vault.destruction.frozen_lists import predicate_at
 from vault.errors import OrderRefusedError
 from vault.ids import OrderId, is_id, new_id
 from vault.law.policy import Policy
 from vault.law.retention import CONDEMNABLE, Cause, Verdict, judge, judge_named
-from vault.log.ledger import publish
+from vault.ledger.publishing import publish
+from vault.orders.accepting import earliest_effect
+from vault.orders.actions import Action
+from vault.orders.lists import LIST_LIFE, ListedRecord, keep_list
+from vault.orders.order import Order, spell_instant
 
-from .accepting import earliest_effect
-from .actions import Action
-from .lists import LIST_LIFE, ListedRecord, keep_list
-from .order import Order, spell_instant
+from .frozen_lists import predicate_at
 
 __all__ = ["NAMED_RECORDS_MAX", "Drafted", "Terms", "draft", "draft_adoption", "draft_destroy", "draft_scrub"]
 

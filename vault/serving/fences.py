@@ -29,9 +29,8 @@ from vault.catalogue.schema import nodes, record_states, roots, trees
 from vault.clocks.clock import steady_seconds
 from vault.context import Vault
 from vault.errors import VaultError
+from vault.host.processes import Process
 from vault.ids import RecordId, new_id
-
-from .processes import Process
 
 __all__ = ["LEASE", "Fenced", "Node", "bury", "wait_for_nodes"]
 

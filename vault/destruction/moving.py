@@ -16,13 +16,13 @@ from keystore import Tree
 from vault.catalogue import keys
 from vault.catalogue.destructions import Destruction
 from vault.context import Vault
-from vault.destruction.carrying_out import carry_out
-from vault.destruction.condemning import Progress
-from vault.destruction.frozen_lists import freeze_move
-from vault.sunset.ended import ended_at
 from vault.sunset.ending import end_for_active_master
+from vault.trees.ended import ended_at
+from vault.trees.keyring import custodian_of
 
-from .keyring import custodian_of
+from .carrying_out import carry_out
+from .condemning import Progress
+from .frozen_lists import freeze_move
 
 __all__ = ["RENEW_BEFORE", "StandingMaster", "masters_in_use", "move_masters", "renew_masters"]
 

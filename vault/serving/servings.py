@@ -29,13 +29,12 @@ from vault.clocks.clock import Clock
 from vault.context import Vault, note
 from vault.errors import DestructionRefusedError, MasterGoneError
 from vault.host.processes import Process
-from vault.keys.keyring import record_key
-from vault.log.ledger import publish
+from vault.ledger.publishing import publish
 from vault.objects import ObjectNotFound, ObjectStoreDenied
 from vault.records.manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, Manifest
-from vault.sunset.ended import has_ended
-
-from .strangers import doubtful_manifests, opens_nothing
+from vault.records.strangers import doubtful_manifests, opens_nothing
+from vault.trees.ended import has_ended
+from vault.trees.keyring import record_key
 
 __all__ = ["begin_serving", "end_every_serving", "end_serving", "require_every_record", "settle_filings"]
 

@@ -1,0 +1,1 @@
+"""The ledger: the journal's Merkle log at work, published in the bucket, shown, verified, watched and witnessed."""
