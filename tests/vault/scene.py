@@ -12,11 +12,12 @@ import pytest
 from keystore.custodians import open_custodian
 from tests.vault.far_s3 import Keeper
 from tests.vault.memory_s3 import MemoryBucket
-from tests.vault.test_crashes import POINTS_LIMIT, Town
+from tests.vault.test_crashes import POINTS_LIMIT, Town, judge_filing, recover, twin
 from tests.vault.victim import Ended, Fault, Job, Victims
 from tests.vault.world import Record, World, open_world_vault
 from vault.destruction.moving import masters_in_use
 from vault.home import FORMAT
+from vault.ids import RecordId
 from vault.keys.custody import Custody
 
 Judge = Callable[[World, str, Ended], None]
@@ -140,6 +141,25 @@ class Scene:
                 return steps
             steps += [line.removeprefix("step ") for line in ended.told if line.startswith("step ")][-1:]
         raise AssertionError
+
+
+def judge_told_filing(scene: Scene, content: bytes) -> Judge:
+    """For the operation `file`: what it told is true, and a repetition ends well."""
+
+    def judge(world: World, where: str, ended: Ended) -> None:
+        recover(world)
+        opened = {line.removeprefix("opened ") for line in ended.told if line.startswith("opened ")}
+        world.records += [Record(RecordId(record_id), {"name": "A. New"}) for record_id in sorted(opened)]
+        states = {twin(world, record).id: "" for record in world.records if record.id in opened}
+        for record_id in states:
+            states[record_id] = world.value(f"SELECT state FROM record_states WHERE id = '{record_id}'")
+            stored = world.value(f"SELECT COUNT(*) FROM documents WHERE record_id = '{record_id}'")
+            assert stored or "stored" not in ended.told, where
+        assert set(states.values()) <= {"receiving", "retained"}, where
+        assert states != dict.fromkeys(opened, "receiving") or "completed" not in ended.told, where
+        judge_filing(scene.town, content)(world, where)
+
+    return judge
 
 
 def in_server(world: World) -> bool:

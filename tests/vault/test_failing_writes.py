@@ -1,4 +1,4 @@
-"""Writes and syncs below SQLite that fail: the operating system says so to a real process that carries out a sweep.
+"""Writes and syncs below SQLite that fail: the operating system says so to a real process that goes on, or ends.
 
 Full and read-only disks are in `test_disks`, where Python's own writes and syncs fail, too. Why a process may go on
 with a catalogue after one of its syncs has failed stands in docs/decisions/0019.
@@ -6,16 +6,20 @@ with a catalogue after one of its syncs has failed stands in docs/decisions/0019
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import pytest
 
 from tests.vault.databases import on_sqlite
-from tests.vault.scene import Scene, assert_masters_in_use_only
-from tests.vault.test_crashes import judge_destruction, recover, twin
-from tests.vault.victim import Fault
+from tests.vault.holding import release_order
+from tests.vault.scene import Scene, assert_masters_in_use_only, judge_told_filing
+from tests.vault.test_crashes import judge_destruction, judge_hold, judge_release, recover, twin
+from tests.vault.victim import Ended, Fault
+from tests.vault.world import World, png
 
 pytestmark = on_sqlite
+FILES = ("catalogue.db>", "catalogue.db-wal>")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,30 +50,89 @@ def faults(calls: list[str]) -> Iterator[Fault]:
         first = count["pwrite64"] + 1
 
 
-def test_a_sweep_of_which_any_sync_and_any_transaction_fails(scene: Scene) -> None:
+class Operation(NamedTuple):
+    """What is done while calls fail, and what is asked afterwards."""
+
+    name: str
+    given: tuple[object, ...]
+    is_done: Callable[[World], bool]
+    """Whether its effect is there."""
+    judge: Callable[[World, str, Ended], object]
+    refusals: set[str]
+    """Some of the errors that it must have met."""
+
+
+def sweep(scene: Scene) -> Operation:
+    town = scene.town
+    judge = judge_destruction(town, town.due, [town.given_up])
+    return Operation(
+        "sweep",
+        (),
+        lambda world: not any(world.is_readable(twin(world, record)) for record in town.due),
+        lambda world, where, _: judge(world, where),
+        {"CatalogueFullError", "CustodianUnavailableError"},
+    )
+
+
+def file(scene: Scene) -> Operation:
+    content = png(9000)
+    # Far from the other dates, so that a cohort must be opened.
+    scene.town.world.advance(days=100)
+    return Operation(
+        "file",
+        ("A. New", content),
+        lambda world: world.value("SELECT COUNT(*) FROM record_states WHERE state = 'retained'") == 5,
+        judge_told_filing(scene, content),
+        {"CatalogueFullError"},
+    )
+
+
+def hold(scene: Scene) -> Operation:
+    return Operation(
+        "hold",
+        (scene.town.due[0].id, "20-cv-2"),
+        lambda world: world.value("SELECT COUNT(*) FROM holds WHERE docket = '20-cv-2'") == 1,
+        lambda world, where, ended: judge_hold(scene.town, "20-cv-2", lambda: "placed" in ended.told)(world, where),
+        {"CatalogueFullError"},
+    )
+
+
+def release(scene: Scene) -> Operation:
+    order = release_order(scene.town.world.vault, scene.town.hold).id
+    return Operation(
+        "release",
+        (scene.town.hold, order),
+        lambda world: world.value("SELECT released_at IS NOT NULL FROM holds") == 1,
+        lambda world, where, _: judge_release(scene.town, set())(world, where),
+        {"CatalogueFullError", "CustodianUnavailableError"},
+    )
+
+
+@pytest.mark.parametrize("prepare", [sweep, file, hold, release], ids=lambda each: each.__name__)
+def test_any_sync_and_any_transaction_fails(scene: Scene, prepare: Callable[[Scene], Operation]) -> None:
+    operation = prepare(scene)
+
     def run(fault: Fault) -> list[str]:
         world = scene.again()
-        ended = scene.run(world, "sweep stubbornly", fault=fault)
+        ended = scene.run(world, operation.name, *operation.given, fault=fault)
         assert any("INJECTED" in line for line in ended.calls) is bool(fault.call), fault
-        done = bool({"swept", "went on"} & set(ended.told))
-        # What failed once does not keep the same process from carrying it out.
-        assert done or fault.when.endswith("+"), f"{fault}: {ended.told}"
         recover(world)
-        judge_destruction(scene.town, scene.town.due, [scene.town.given_up])(world, f"{fault}")
-        assert not done or not any(world.is_readable(twin(world, record)) for record in scene.town.due)
+        done = bool({"done", "went on"} & set(ended.told))
+        # What failed once does not keep the same process from carrying it out.
+        assert operation.is_done(world) or fault.when.endswith("+"), f"{fault}: {ended.told}"
+        assert operation.is_done(world) or not done, f"{fault}: {ended.told}"
+        operation.judge(world, f"{fault}", ended)
         assert_masters_in_use_only(world)
         pending = "SELECT COUNT(*) FROM destructions WHERE completed_at IS NULL AND abandoned_at IS NULL"
         assert world.value(pending) == 0
         world.vault.catalogue.close()
-        outcomes.update(line for line in ended.told if not line.startswith(("effect", "step")))
+        outcomes.update(line for line in ended.told if line.startswith("failed: ") or line in ("done", "went on"))
         return ended.calls
 
     outcomes = set[str]()
-    scene.run(scene.again(), "sweep", rehearsed=True)
+    scene.run(scene.again(), operation.name, *operation.given, rehearsed=True)
     calls = run(Fault())
-    assert {"catalogue.db>", "catalogue.db-wal>", ".partial>"} <= {
-        end for line in calls for end in ("catalogue.db>", "catalogue.db-wal>", ".partial>") if end in line
-    }
+    assert {"catalogue.db>", "catalogue.db-wal>"} <= {end for line in calls for end in FILES if end in line}
     for fault in faults(calls):
         run(fault)
-    assert outcomes >= {"swept", "went on", "failed: CatalogueFullError", "failed: CustodianUnavailableError"}
+    assert outcomes >= {"done", "went on"} | {f"failed: {name}" for name in operation.refusals}

@@ -11,15 +11,14 @@ import pytest
 from tests.people import TERMS, submitted
 from tests.vault.databases import on_sqlite
 from tests.vault.holding import release_order
-from tests.vault.scene import Judge, Scene, assert_masters_in_use_only, custodians
-from tests.vault.test_crashes import judge_destruction, judge_filing, judge_hold, judge_release, recover, twin
+from tests.vault.scene import Judge, Scene, assert_masters_in_use_only, custodians, judge_told_filing
+from tests.vault.test_crashes import judge_destruction, judge_hold, judge_release, recover, twin
 from tests.vault.victim import Ended
-from tests.vault.world import Record, World, png
+from tests.vault.world import World, png
 from vault.destruction.condemning import STEPS
 from vault.destruction.drafting import draft_scrub
 from vault.destruction.moving import masters_in_use, move_masters
 from vault.destruction.reclaim import reclaim
-from vault.ids import RecordId
 
 
 def recovered(judge: Callable[[World, str], None]) -> Judge:
@@ -87,23 +86,9 @@ def test_a_hold_that_is_killed(scene: Scene) -> None:
 @on_sqlite
 def test_a_filing_that_is_killed(scene: Scene) -> None:
     content = png(9000)
-
-    def judge(world: World, where: str, ended: Ended) -> None:
-        recover(world)
-        opened = [line.removeprefix("opened ") for line in ended.told if line.startswith("opened ")]
-        world.records += [Record(RecordId(record_id), {"name": "A. New"}) for record_id in opened]
-        states = {twin(world, record).id: "" for record in world.records if record.id in opened}
-        for record_id in states:
-            states[record_id] = world.value(f"SELECT state FROM record_states WHERE id = '{record_id}'")
-            stored = world.value(f"SELECT COUNT(*) FROM documents WHERE record_id = '{record_id}'")
-            assert stored or "stored" not in ended.told, where
-        assert set(states.values()) <= {"receiving", "retained"}, where
-        assert states != dict.fromkeys(opened, "receiving") or "completed" not in ended.told, where
-        judge_filing(scene.town, content)(world, where)
-
     # Far from the other dates, so that a cohort must be opened.
     scene.town.world.advance(days=100)
-    scene.kill_everywhere("file", lambda _: ("A. New", content), judge)
+    scene.kill_everywhere("file", lambda _: ("A. New", content), judge_told_filing(scene, content))
 
 
 @on_sqlite

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -80,9 +81,14 @@ class Job:
     fatal: int = 0
     """The number of the effect before which it dies; 0: none."""
     fault: Fault | None = None
-    """Then the process is traced."""
+    """Then the process is traced, and tries once more what has failed."""
     rehearsed: bool = False
     """Done by the process that forks: its children need not import and compile what this took."""
+
+    @property
+    def stubborn(self) -> bool:
+        """Whether it does again what has failed."""
+        return self.fault is not None
 
 
 @dataclass(frozen=True)
@@ -174,32 +180,42 @@ def recover(vault: Vault, job: Job, tell: Tell) -> None:
 OPERATIONS = {each.__name__: each for each in (sweep, scrub, release, move, hold, file, recover)}
 
 
-def sweep_stubbornly(job: Job, clock: SimulatedClock, tell: Tell) -> None:
+def stubbornly(job: Job, clock: SimulatedClock, tell: Tell) -> None:
     """As a service that goes on: what failed is done again, over the same connections; at the end it is killed."""
-    for _ in range(2):
-        with suppress(*REFUSALS), open_vault(job.home, clock) as opened:
-            for done in ("swept", "went on"):
-                try:
-                    recover_destructions(opened)
-                    carry_out(opened, freeze_sweep(opened))
-                except REFUSALS as error:
-                    tell(f"failed: {type(error).__name__}")
-                else:
-                    tell(done)
-                    break
-            # This writes the log into the file.
-            opened.catalogue.close()
-            break
+
+    def attempt(act: Callable[[], object]) -> None:
+        for done in ("done", "went on"):
+            try:
+                act()
+            except REFUSALS as error:
+                tell(f"failed: {type(error).__name__}")
+            else:
+                tell(done)
+                return
+
+    def operate_on(opened: Vault) -> None:
+        recover_destructions(opened)
+        OPERATIONS[job.operation](opened, job, tell)
+
+    if job.operation == "rebuild":
+        attempt(lambda: replace_catalogue(Home.at(job.home), clock))
+    else:
+        for _ in range(2):
+            with suppress(*REFUSALS), open_vault(job.home, clock) as opened:
+                attempt(partial(operate_on, opened))
+                # This writes the log into the file.
+                opened.catalogue.close()
+                break
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def operate(job: Job, store: FarS3, tell: Tell) -> None:
     setattr(vault.home, "Bucket", lambda _: FarBucket(store))  # noqa: B010  # mypy takes it for a constant
     clock = SimulatedClock(job.now)
-    if job.operation == "rebuild":
+    if job.stubborn:
+        stubbornly(job, clock, tell)
+    elif job.operation == "rebuild":
         replace_catalogue(Home.at(job.home), clock)
-    elif job.operation == "sweep stubbornly":
-        sweep_stubbornly(job, clock, tell)
     else:
         with open_vault(job.home, clock) as opened:
             OPERATIONS[job.operation](opened, job, tell)
