@@ -15,8 +15,10 @@ import sqlalchemy as sa
 from keystore import Tree
 from vault.catalogue import Transaction, keys
 from vault.catalogue.law import sunsets
+from vault.catalogue.schema import journal
 from vault.clocks.clock import civil_date
 from vault.context import Vault, current_policy
+from vault.destruction.carrying_out import RETURNED
 from vault.destruction.overdue import Overdue, overdue_of
 from vault.law.policy import Policy, Sunset
 from vault.law.schedule import end_of, latest_cut_off
@@ -30,6 +32,8 @@ from vault.wording import number_of
 __all__ = ["Alarms", "Deadline", "alarms_of", "spoken_alarms"]
 
 _NEAR: Final = timedelta(days=7)
+_RETURNS_TOLD: Final = timedelta(days=30)
+"""How long it is told that a destroyed master was found again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class Alarms:
     """When the active tree's master ends by itself, though it is decided by now that it must not (S7)."""
     ended_at: datetime | None = None
     """When the active tree's master was to end by itself; until the sunset is carried out nothing is filed."""
+    returned_at: datetime | None = None
+    """When a destroyed master was last found at its custodian again, of late."""
 
 
 def alarms_of(vault: Vault) -> Alarms:
@@ -72,7 +78,9 @@ def alarms_of(vault: Vault) -> Alarms:
         end = keys.planned_end(tx, keys.current_root(tx, Tree.ACTIVE).master)
         ended = end if end is not None and now >= end else None
         wrongly = end if ended is None and end != end_for_active_master(tx, now) else None
-        return Alarms(time_state(tx), overdue_of(tx, now), deadline, wrongly, ended)
+        again = sa.select(sa.func.max(journal.c.at)).where(journal.c.event == RETURNED)
+        returned = tx.execute(again.where(journal.c.at > now - _RETURNS_TOLD)).scalar()
+        return Alarms(time_state(tx), overdue_of(tx, now), deadline, wrongly, ended, returned)
 
 
 def _deadline(tx: Transaction, policy: Policy, sunset: Sunset, now: datetime) -> Deadline:
@@ -114,6 +122,12 @@ def spoken_alarms(alarms: Alarms) -> list[str]:
         said.append(
             f"The master key of the active tree ended by itself on {spell_instant(alarms.ended_at)}; nothing is filed "
             "or destroyed until `shredvault sweep` has carried out the sunset."
+        )
+    if alarms.returned_at is not None:
+        said.append(
+            f"On {spell_instant(alarms.returned_at)} a master key that had been destroyed was found again at its "
+            "custodian, and was destroyed again: somebody had restored a backup of it. Find out who could use it "
+            "meanwhile, and destroy that backup."
         )
     if alarms.overdue.past_limit:
         late = number_of(alarms.overdue.past_limit, "record", "is", "are")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vault.certificates import issue_missing
-from vault.destruction.carrying_out import recover_destructions, require_newest_keys
+from vault.destruction.carrying_out import destroy_returned, recover_destructions, require_newest_keys
 from vault.destruction.reclaim import reclaim, sweep_litter
 from vault.holds import copy_held_keys
 from vault.home import Home, open_vault
@@ -31,6 +31,7 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         require_newest_keys(vault)
         with stepping() as step:
             found = recover_destructions(vault, step)
+        returned = destroy_returned(vault)
         uncertified = issue_missing(vault)
         copied = copy_held_keys(vault)
         with counting("records' space reclaimed", None) as counted:
@@ -46,6 +47,7 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         "undone": found.undone,
         "finished": found.finished,
         "masters_discarded": found.masters_discarded,
+        "masters_destroyed_again": len(returned),
         "held_keys_copied": bool(copied),
         "reclaimed_records": reclaimed,
         "litter_deleted": litter,
@@ -62,6 +64,7 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         say(f"Finished: destruction {one}.")
     done = [
         (found.masters_discarded, "unused master key", "discarded"),
+        (len(returned), "destroyed master key", "had come back to its custodian, and was destroyed again"),
         (reclaimed, "destroyed record", "reclaimed: the sealed bytes are deleted"),
         (litter, "leftover", "of broken uploads deleted"),
     ]

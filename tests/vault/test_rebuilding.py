@@ -17,7 +17,7 @@ from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import PURPOSE, Record, Sealed, World, open_world_vault
 from vault.catalogue import Catalogue
 from vault.catalogue.schema import access_tokens
-from vault.destruction.carrying_out import recover_destructions, require_newest
+from vault.destruction.carrying_out import destroy_returned, recover_destructions, require_newest
 from vault.destruction.listed_ids import list_name
 from vault.destruction.reclaim import reclaim
 from vault.errors import DamagedError, DestroyedError, NotFoundError, OldCatalogueError
@@ -258,6 +258,26 @@ def test_a_revoked_token_does_not_come_back(quick_world: World, databases: Datab
     world, _ = rebuilt(quick_world, databases)
     assert {line.id for line in list_tokens(world.vault) if line.revoked_at} == {token}
     assert len(before) == 2
+
+
+def test_masters_destroyed_before_a_rebuild_are_known_when_they_come_back(
+    quick_world: World, databases: Databases
+) -> None:
+    """With a backup of the custodian; nothing but the ledger names them any more."""
+    dead = quick_world.file()
+    keys = quick_world.folder / "keys"
+    backup = {path: path.read_bytes() for path in keys.iterdir()}
+    old, place = Sealed(), quick_world.place(dead)
+    old.gather(quick_world)
+    quick_world.scrub()
+    reclaim(quick_world.vault)
+    world, _ = rebuilt(quick_world, databases)
+    for path, content in backup.items():
+        path.write_bytes(content)
+    assert place in old.reachable(world)
+    assert destroy_returned(world.vault) != []
+    assert place not in old.reachable(world)
+    world.assert_two_masters()
 
 
 def test_repeated_requests_are_still_recognised(quick_world: World, databases: Databases) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "current_pages",
     "current_root",
     "custodian_address",
+    "destroyed_masters",
     "forget_staged",
     "forget_superseded",
     "give_up_orphans",
@@ -250,6 +251,15 @@ def master_destroyed(tx: Transaction, name: str, now: datetime) -> None:
     tx.execute(
         sa.update(masters).where(masters.c.name == name, masters.c.destroyed_at.is_(None)).values(destroyed_at=now)
     )
+
+
+def destroyed_masters(tx: Transaction) -> dict[str, set[str]]:
+    """The names of masters that were destroyed, by their custodians' addresses."""
+    rows = tx.execute(sa.select(masters.c.name, masters.c.custodian).where(masters.c.destroyed_at.is_not(None)))
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        found.setdefault(row.custodian, set()).add(row.name)
+    return found
 
 
 def orphan_masters(tx: Transaction) -> list[tuple[str, str]]:

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Final
 
-from keystore import KeyGraphError, MasterState, SealedRoot, Tree
+from keystore import CustodianError, KeyGraphError, MasterState, SealedRoot, Tree
 from keystore.destruction import Evidence, Standing, destroy_master, discard_unused_master
 from vault.catalogue import Transaction, keys
 from vault.catalogue.destructions import Destruction, load, unfinished, update
@@ -48,7 +49,18 @@ from .condemning import Progress, condemn_list
 from .exclusion import alone
 from .frozen_lists import MOVE
 
-__all__ = ["Recovered", "carry_out", "recover_destructions", "require_newest", "require_newest_keys"]
+__all__ = [
+    "RETURNED",
+    "Recovered",
+    "carry_out",
+    "destroy_returned",
+    "recover_destructions",
+    "require_newest",
+    "require_newest_keys",
+]
+
+RETURNED: Final = "destroyed master found again"
+"""The journal's word for a master that was at its custodian after its destruction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,7 @@ def carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress = 
     """
     with alone(vault):
         require_newest(vault)
+        _destroy_returned(vault)
         return _carry_out(vault, destruction_id, progress)
 
 
@@ -251,6 +264,46 @@ def recover_destructions(vault: Vault, progress: Progress = lambda _: None) -> R
                 finished.append(destruction.id)
         discarded = _discard_orphans(vault)
     return Recovered(undone, finished, discarded)
+
+
+def destroy_returned(vault: Vault) -> list[str]:
+    """Destroy masters again that were destroyed and are at their custodians all the same; return their names.
+
+    Somebody has restored a backup of the custodian. While such a master is there, every old copy of the bucket opens
+    what died with it. Each destruction begins with this too.
+
+    Raises:
+        BusyError, OldCatalogueError, DestructionRefusedError: as of `recover_destructions`.
+        CustodianError, ObjectStoreError, CatalogueError: a service failed; run it again.
+    """
+    with alone(vault):
+        require_newest(vault)
+        return _destroy_returned(vault)
+
+
+def _destroy_returned(vault: Vault) -> list[str]:
+    with vault.catalogue.read() as tx:
+        destroyed, current = keys.destroyed_masters(tx), _open_roots(vault, tx)
+    in_use = {one.custodian.uri for one in current}
+    returned: list[str] = []
+    for address, names in sorted(destroyed.items()):
+        try:
+            custodian = vault.custody.at(address)
+            found = sorted(names & custodian.names())
+        except CustodianError:
+            if address in in_use:
+                raise
+            # The vault has moved away from it; it may be gone with everything on it.
+            continue
+        for name in found:
+            now = vault.clock.now()
+            with vault.catalogue.write() as tx:
+                note(tx, now, RETURNED, name, {"custodian": address})
+            discard_unused_master(custodian, vault.vault_id, name, current)
+        returned += found
+    if returned:
+        publish(vault)
+    return returned
 
 
 def require_newest(vault: Vault) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from itertools import islice
+from datetime import date, datetime
+from itertools import islice, pairwise
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -23,10 +23,11 @@ from vault.catalogue.schema import (
     trees,
     vaults,
 )
+from vault.clocks.clock import civil_date
 from vault.context import Vault
 from vault.holds.history import store_hold, store_scopes
 from vault.ids import DocumentId
-from vault.law.policy import Policy
+from vault.law.policy import Policy, due_on
 from vault.log.stored import append
 from vault.orders.adopting import store_policy
 from vault.orders.order import Order
@@ -35,7 +36,7 @@ from vault.records.sheets import NAME_TAG_BYTES, Slip, name_tag
 from vault.sunset.latching import fill_sunset
 from vault.timekeeping import found_marks
 
-from .salvage import Found, History, ReachableKeys, earliest_due
+from .salvage import Found, History, ReachableKeys
 
 __all__ = ["fill_catalogue"]
 
@@ -78,11 +79,7 @@ def fill_catalogue(
         keys.plan_master(tx, first.root.master, tree, first.root.epoch, custodian_uri, now)
         keys.save_staged(tx, first.root, first.pages)
         keys.switch(tx, tree, base=version - 1, to=version, dropped=())
-    new = {one.root.master for one in staged.values()}
-    for master, uri in {**history.masters, **reachable.masters}.items():
-        # Old masters stand over nothing any more: the next recovery destroys them.
-        if master not in new:
-            keys.plan_master(tx, master, Tree(master.partition("-")[0]), 0, uri, now)
+    _fill_masters(tx, history, reachable, {one.root.master for one in staged.values()}, now)
     _fill_tokens(tx, history, tokens)
     _fill_records(tx, history, reachable.cohorts, found, {str(row["id"]) for row in tokens}, now)
     cohort_of: dict[str, int] = {manifest.record: manifest.cohort for manifest, _ in found.living}
@@ -95,6 +92,18 @@ def fill_catalogue(
         row = {"id": destruction_id, "document": document.encode(), "issued_at": issued_at}
         tx.execute(sa.insert(certificates).values(row))
     tx.execute(sa.update(cohorts).values(closed_at=now))
+
+
+def _fill_masters(tx: Transaction, history: History, reachable: ReachableKeys, new: set[str], now: datetime) -> None:
+    for master, uri in {**history.masters, **reachable.masters}.items():
+        # Old masters stand over nothing any more: the next recovery destroys them.
+        if master not in new:
+            keys.plan_master(tx, master, Tree(master.partition("-")[0]), 0, uri, now)
+    for master, (uri, at) in history.destroyed_masters.items():
+        # Known, so that it is noticed if one comes back.
+        if master not in {*new, *reachable.masters, *history.masters}:
+            keys.plan_master(tx, master, Tree(master.partition("-")[0]), 0, uri, at)
+            keys.master_destroyed(tx, master, at)
 
 
 def _fill_orders(tx: Transaction, history: History) -> None:
@@ -169,9 +178,19 @@ def _fill_records(
             .where(records.c.id == manifest.record)
             .values(
                 completed_at=manifest.completed_at,
-                due_on=earliest_due(manifest, policies, history.decided.get(manifest.record)),
+                due_on=_earliest_due(manifest, policies, history.decided.get(manifest.record)),
             )
         )
+
+
+def _earliest_due(manifest: Manifest, policies: Sequence[Policy], decided: date | None) -> date:
+    """The earliest due date: of the record, of every shorter policy that came after it (P2), of its decision (P3)."""
+    days = [
+        due_on(civil_date(manifest.completed_at, policy.zone), policy.retention_months)
+        for before, policy in pairwise(policies)
+        if policy.version > manifest.policy and policy.retention_months < before.retention_months
+    ]
+    return min([manifest.due_on, *days, *([decided] if decided else [])])
 
 
 def _vault_id(tx: Transaction) -> bytes:

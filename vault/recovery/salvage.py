@@ -6,11 +6,10 @@ give the record keys. The manifests give the records; a manifest counts when its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from itertools import pairwise
 from typing import Any
 
 from keystore import (
@@ -25,13 +24,11 @@ from keystore import (
     StagedTree,
     Tree,
 )
-from vault.clocks.clock import civil_date
 from vault.destruction.frozen_lists import unpack_slots
 from vault.destruction.listed_ids import fetch_list, unpack_places
 from vault.errors import DamagedError
 from vault.holds.history import EVENTS, HeldBy, tell
 from vault.ids import DestructionId, RecordId
-from vault.law.policy import Policy, due_on
 from vault.law.retention import OF_RECORDS
 from vault.ledger.publishing import Entry, Mark, bucket_objects, read_objects
 from vault.log.notes import VerifierKey, check_note
@@ -46,7 +43,6 @@ __all__ = [
     "History",
     "Ordered",
     "ReachableKeys",
-    "earliest_due",
     "find_records",
     "read_history",
     "require_ours",
@@ -108,6 +104,8 @@ class History:
     """Since when time is SUSPECT, and why."""
     masters: dict[str, str] = field(default_factory=dict)
     """Masters that were planned and are not known to be destroyed, with their custodians' addresses."""
+    destroyed_masters: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    """Masters that are known to be destroyed: at which custodian, and when."""
 
     def destructions_of_records(self) -> Iterator[Condemned]:
         """Those in which records die, not only the held copies of keys or masters."""
@@ -174,7 +172,7 @@ def _apply(history: History, entry: Entry) -> None:
         case event if event in EVENTS:
             tell(history.holds, event, entry.subject, entry.at, facts)
         case "unused master discarded":
-            history.masters.pop(entry.subject, None)
+            _bury(history, entry.subject, entry.at)
         case "token revoked":
             history.revoked_tokens[entry.subject] = entry.at
         case "decided":
@@ -219,6 +217,11 @@ def _apply_order(history: History, entry: Entry) -> None:
             history.orders[entry.subject].void_reason = entry.facts["reason"]
 
 
+def _bury(history: History, master: str, at: datetime) -> None:
+    if (custodian := history.masters.pop(master, None)) is not None:
+        history.destroyed_masters[master] = custodian, at
+
+
 def _apply_destruction(history: History, entry: Entry) -> None:
     facts = entry.facts
     match entry.event:
@@ -237,7 +240,7 @@ def _apply_destruction(history: History, entry: Entry) -> None:
         case "completed":
             one = history.destructions[entry.subject]
             one.completed_at = entry.at
-            history.masters.pop(str(facts.get("master")), None)
+            _bury(history, str(facts.get("master")), entry.at)
             one.condemned_at = one.condemned_at or entry.at
 
 
@@ -374,13 +377,3 @@ def _find_gone(bucket: Bucket, vault_id: bytes, history: History, found: Found) 
             record_id = RecordId(text.decode("ascii"))
             if place not in withdrawn and record_id not in known:
                 found.gone[record_id] = one.id
-
-
-def earliest_due(manifest: Manifest, policies: Sequence[Policy], decided: date | None) -> date:
-    """The earliest due date: of the record, of every shorter policy that came after it (P2), of its decision (P3)."""
-    days = [
-        due_on(civil_date(manifest.completed_at, policy.zone), policy.retention_months)
-        for before, policy in pairwise(policies)
-        if policy.version > manifest.policy and policy.retention_months < before.retention_months
-    ]
-    return min([manifest.due_on, *days, *([decided] if decided else [])])
