@@ -4,12 +4,22 @@ Each once succeeded.
 """
 
 import shutil
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+
+import pytest
 
 from tests.vault.databases import on_sqlite
 from tests.vault.memory_s3 import MemoryBucket
-from tests.vault.world import Sealed, World
+from tests.vault.world import PURPOSE, Sealed, World, png
 from vault.alarms import alarms_of, spoken_alarms
+from vault.clocks.clock import SimulatedClock
+from vault.errors import BusyError, DestroyedError
+from vault.keys.key_uses import KeyUses
+from vault.records.retrieval import read_document
+from vault.serving import fences
+from vault.serving.fences import Node
 
 
 def everything(world: World) -> Sealed:
@@ -50,3 +60,31 @@ def test_a_master_that_comes_back_with_a_backup_of_its_custodian_dies_again(quic
     assert "found again" in " ".join(spoken_alarms(alarms_of(world.vault)))
     world.advance(days=60)
     assert "found again" not in " ".join(spoken_alarms(alarms_of(world.vault)))
+
+
+@on_sqlite
+def test_a_host_whose_clock_is_behind_is_not_dead_before_its_lease_is_over(
+    quick_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process is stopped for a moment while a destruction goes by, and wakes up with a lease by its own clock."""
+    world = quick_world
+    dead = world.open()
+    world.upload(dead, content=png(2_000_000))
+    world.complete(dead)
+    monkeypatch.setattr(fences, "LEASE", timedelta(seconds=3))
+    elsewhere = replace(
+        world.vault, clock=SimulatedClock(world.clock.now() + timedelta(days=800, seconds=-30)), uses=KeyUses()
+    )
+    node = Node(elsewhere)
+    node.beat()
+    elsewhere.uses.lease(lambda: node.may_serve)
+    world.run("UPDATE nodes SET boot = 'elsewhere'")
+    pieces = read_document(elsewhere, world.reviewer, dead.id, "card.png", PURPOSE).chunks()
+    next(pieces)
+    world.advance(days=800)
+    done = world.sweep()
+    assert done.completed_at is not None
+    assert done.observed["nodes_presumed_dead"] == 1
+    assert not node.may_serve
+    with pytest.raises((BusyError, DestroyedError)):
+        next(pieces)

@@ -121,7 +121,8 @@ def test_a_living_node_that_has_not_seen_the_version_blocks(quick_world: World) 
     assert fenced == [Fenced(confirmed=1, exited=0, killed=0, presumed_dead=0)]
 
 
-def test_a_silent_node_past_its_lease_does_not_block(quick_world: World) -> None:
+def test_a_silent_node_past_its_lease_does_not_block(quick_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fences, "LEASE", timedelta(seconds=0.5))
     Node(quick_world.vault).beat()
     began = time.monotonic()
     quick_world.advance(seconds=LEASE.total_seconds() + 1)
@@ -287,7 +288,10 @@ def test_a_node_that_is_replaced_confirms_growth_and_no_new_epoch(quick_world: W
     quick_world.assert_destroyed(dead)
 
 
-def test_a_process_that_is_stopped_is_killed_by_the_fence_and_no_other_is(quick_world: World) -> None:
+def test_a_process_that_is_stopped_is_killed_by_the_fence_and_no_other_is(
+    quick_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fences, "LEASE", timedelta(seconds=2))
     node = Node(quick_world.vault)
     node.beat()
     with subprocess.Popen(["/bin/sleep", "600"]) as stopped, subprocess.Popen(["/bin/sleep", "600"]) as other:
@@ -312,7 +316,8 @@ def test_a_process_that_is_stopped_is_killed_by_the_fence_and_no_other_is(quick_
             other.kill()
 
 
-def test_a_record_says_what_nobody_saw(quick_world: World) -> None:
+def test_a_record_says_what_nobody_saw(quick_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fences, "LEASE", timedelta(seconds=0.5))
     quick_world.file()
     quick_world.advance(days=800)
     Node(quick_world.vault).beat()

@@ -228,17 +228,24 @@ class Fenced:
 def wait_for_nodes(vault: Vault, tree: Tree, version: int) -> Fenced:
     """Wait until no node is behind `version` of a tree; return what became of all of them.
 
-    A node that says nothing is dead past its lease. But its lease is a matter of wall time, and the clock may have
-    jumped: so a node whose lease seems to have run out is watched for some beats more, in which a living one would
-    renew it. Takes at most one lease longer than the slowest node needs.
+    A node that says nothing is dead past its lease. But what it wrote of its lease is wall time, by its own clock: ours
+    may have jumped, and that of another host may be behind. So one whose lease seems to have run out is watched for
+    some beats more, in which a living one of this machine would renew it; then it is killed, where that can be done.
+    Who cannot be killed and seen to end counts as dead only when it has not renewed for a whole lease by our steady
+    clock: its own lease began before that, or it has looked at the trees since.
+
+    Takes at most one lease longer than the slowest node needs.
     """
     here = Process.this()
     column = nodes.c.active_version if tree is Tree.ACTIVE else nodes.c.held_version
     begun = steady_seconds()
     awaited: dict[str, sa.Row[Any]] = {}
+    renewed: dict[str, tuple[Any, float]] = {}
     ended: set[str] = set()
+    tried: set[str] = set()
+    killed: set[str] = set()
     while True:
-        now = vault.clock.now()
+        now, steady = vault.clock.now(), steady_seconds()
         with vault.catalogue.read() as tx:
             rows = list(tx.execute(sa.select(nodes, column.label("seen"))))
         behind = {row.id: row for row in rows if row.seen < version}
@@ -247,22 +254,32 @@ def wait_for_nodes(vault: Vault, tree: Tree, version: int) -> Fenced:
             # One that has left the list may still be on its way out.
             if (name in behind or row.replaced) and row.boot == here.boot and _process(row).has_ended():
                 ended.add(name)
+        ended -= killed
+        for name, row in behind.items():
+            if name not in renewed or renewed[name][0] != row.lease_until:
+                renewed[name] = row.lease_until, steady
         left = [name for name, row in awaited.items() if row.replaced and name not in {row.id for row in rows}]
         leaving = [name for name in left if awaited[name].boot == here.boot and name not in ended]
-        silent = [name for name, row in behind.items() if name not in ended and row.lease_until <= now]
-        living = len(behind.keys() - ended) - len(silent) + len(leaving)
-        if not living and (not silent or steady_seconds() - begun > _DOUBT_SECONDS):
+        dead = {name for name in behind if steady - renewed[name][1] > LEASE.total_seconds()} - ended
+        silent = {name for name, row in behind.items() if row.lease_until <= now} - ended | dead
+        living = len(behind.keys() - ended - silent) + len(leaving)
+        if not living and not silent:
             break
+        if not living and steady - begun > _DOUBT_SECONDS:
+            mine = {name for name in silent - tried if _may_kill(here, _process(behind[name]))}
+            tried |= mine
+            killed |= {name for name in mine if _process(behind[name]).end()}
+            if silent <= killed | dead:
+                break
         time.sleep(_POLL_SECONDS)
-    killed = {name for name in silent if _may_kill(here, _process(behind[name])) and _process(behind[name]).end()}
     with vault.catalogue.write() as tx:
         tx.execute(sa.delete(nodes).where(nodes.c.id.in_([*ended, *silent]), column < version))
     exited = ended | set(left)
     return Fenced(
         confirmed=len(rows) - len(behind) + len(awaited.keys() - behind.keys() - {row.id for row in rows} - exited),
         exited=len(exited),
-        killed=len(killed),
-        presumed_dead=len(silent) - len(killed),
+        killed=len(killed & silent),
+        presumed_dead=len(silent - killed),
     )
 
 
