@@ -32,13 +32,14 @@ from vault.catalogue.schema import vaults
 from vault.clocks.clock import Clock, SystemClock
 from vault.clocks.trusted_time import TimeSources, simulated_sources
 from vault.context import Vault
-from vault.errors import HomeError
+from vault.errors import HomeError, VaultError
 from vault.founding import Founding, found_catalogue
 from vault.host.embedded_store import flush, share
 from vault.host.whole_files import partial_of, sync_folder, write_json
 from vault.keys.custody import Custody
 from vault.ledger.publishing import publish
 from vault.log import SigningKey
+from vault.log.signing import SIGNING_FILE
 from vault.objects import Bucket, BucketSettings
 
 __all__ = [
@@ -261,17 +262,28 @@ def open_for_rebuild(
     database = sqlite_url(fresh) if in_file else home.database
     with _parts(home, endpoint=endpoint, database=database, ask=ask) as (catalogue, bucket, custody):
         catalogue.migrate()
-        with catalogue.read() as tx:
-            if tx.execute(sa.select(vaults)).one_or_none() is not None:
-                message = "The database is not empty; name an empty one in vault.json to rebuild the catalogue in."
-                raise HomeError(message)
+        if not _is_empty(catalogue):
+            message = "The database is not empty; name an empty one in vault.json to rebuild the catalogue in."
+            raise HomeError(message)
         vault_id = bytes.fromhex(home.settings["vault_id"])
+        had_key = (path / SIGNING_FILE).exists()
         SigningKey.make(path, vault_id)
         vault = _vault(home, vault_id, catalogue, bucket, custody, clock)
-        yield vault
+        try:
+            yield vault
+        except VaultError:
+            if not had_key and _is_empty(catalogue):
+                # No ledger names it; what is signed with it would be a stranger's.
+                (path / SIGNING_FILE).unlink(missing_ok=True)
+            raise
         aside = path / f"{CATALOGUE}.before-{vault.clock.now():%Y%m%dT%H%M%S%fZ}"
     if in_file:
         _put_in_place(fresh, old, aside)
+
+
+def _is_empty(catalogue: Catalogue) -> bool:
+    with catalogue.read() as tx:
+        return tx.execute(sa.select(vaults)).one_or_none() is None
 
 
 def _put_in_place(fresh: Path, old: Path, aside: Path) -> None:

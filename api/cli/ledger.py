@@ -22,7 +22,7 @@ from .manual import described
 from .screen import print_json, say, table, when
 from .settings import HomeOption, JsonOption, load_settings
 
-__all__ = ["ledger_app"]
+__all__ = ["ledger_app", "named_key"]
 
 ledger_app = typer.Typer(
     no_args_is_help=True,
@@ -139,12 +139,13 @@ def verify(
         with open_vault(load_settings(home=home).home_folder) as vault:
             found = verify_vault(vault, notes)
     else:
-        known = [_key(text) for text in keys or ()]
+        known = [named_key(text) for text in keys or ()]
         found = verify_folder(folder, known, vault_id_of(known[0]), notes)
     _tell(found, as_json=as_json)
 
 
-def _key(text: str) -> VerifierKey:
+def named_key(text: str) -> VerifierKey:
+    """A verifier key as somebody typed it."""
     try:
         return VerifierKey.parse(text)
     except LedgerBrokenError as mistyped:
@@ -171,7 +172,7 @@ def witness(
     home: HomeOption = None,
 ) -> None:
     """Name a witness: somebody outside who signs checkpoints, and keeps them."""
-    known = _key(witness_key)
+    known = named_key(witness_key)
     with open_vault(load_settings(home=home).home_folder) as vault:
         named = name_witness(vault, str(known))
     say(f"{named.name} is a witness of this ledger.")

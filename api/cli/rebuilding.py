@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vault.home import Home
+from vault.ledger.verifying import read_note
+from vault.log.signing import vault_id_of
 from vault.recovery.replacement import replace_catalogue
 from vault.wording import number_of
 
-from .exits import carrying_out
+from .exits import CommandError, ExitCode, at_named_path, carrying_out
+from .ledger import named_key
 from .manual import described
 from .screen import note, print_json, say, somebody
 from .serving import only_one
@@ -26,6 +30,20 @@ def rebuild_command(
     leave_lost: Annotated[
         bool, typer.Option("--leave-lost", help="Go on though some records have no key any more; they are named.")
     ] = False,
+    ledger_key: Annotated[
+        str | None,
+        typer.Option(
+            "--ledger-key",
+            metavar="KEY",
+            help="The key that signs the ledger, from your papers or an auditor's; where signing.json is lost.",
+        ),
+    ] = None,
+    kept: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--checkpoint", metavar="FILE", help="A checkpoint that was kept elsewhere; as often as you like."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a new catalogue from the bucket and the custodian, when the old one is lost or came from a backup.
@@ -37,14 +55,27 @@ def rebuild_command(
     An old catalogue in the home gives its access tokens, less those that were revoked since, and is kept under
     another name. Without one, make new tokens afterwards.
 
+    What dies goes by the ledger in the bucket, so it must be signed by the key in the home. If that is lost, and there
+    is no old catalogue that knows it, name the key with --ledger-key, as `ledger key` printed it: not from the bucket.
+    Where there is no old catalogue, only a checkpoint shows that the ledger's end was not cut off.
+
     \b
     Examples:
       shredvault rebuild
+      shredvault rebuild --checkpoint from-the-city-clerk.txt
+      shredvault rebuild --ledger-key shredvault/5b…+1f…+AX… --checkpoint from-the-city-clerk.txt
       shredvault status
     """  # noqa: D301
     where = Home.at(load_settings(home=home).home_folder)
+    key = named_key(ledger_key) if ledger_key is not None else None
+    if key is not None and vault_id_of(key).hex() != where.settings["vault_id"]:
+        raise CommandError(ExitCode.USAGE, "The key that was named with --ledger-key is of another vault's ledger.")
+    with at_named_path():
+        notes = [read_note(path) for path in kept or ()]
     with only_one(where.path), carrying_out():
-        replaced = replace_catalogue(where, leave_lost=leave_lost, ask=somebody())
+        replaced = replace_catalogue(where, leave_lost=leave_lost, ask=somebody(), ledger_key=key, kept=notes)
+    if replaced.tokens is None and not notes:
+        note("Nothing here shows that the end of the ledger was not cut off: compare it with a kept checkpoint.")
     done, tokens = replaced.rebuilt, replaced.tokens or 0
     if as_json:
         print_json(

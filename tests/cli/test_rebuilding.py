@@ -1,20 +1,28 @@
 """`shredvault rebuild` and `shredvault custodian`, as an operator meets them."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.cli.operator import Operator
+from tests.services.object_stores import ACCESS_KEY, SECRET_KEY
 from vault.destruction import carrying_out as destruction
 from vault.destruction.carrying_out import carry_out
 from vault.destruction.frozen_lists import freeze_sweep
 from vault.errors import CustodianUnavailableError
-from vault.home import open_vault
+from vault.home import Home, open_vault
 from vault.host.processes import Process
 from vault.ids import RecordId, new_id
+from vault.ledger.publishing import PREFIX as LEDGER
+from vault.log import SigningKey
+from vault.log.signing import origin_of
+from vault.objects import Bucket, BucketSettings
 from vault.records.manifests import manifest_name
 from vault.serving.servings import begin_serving
 
@@ -25,6 +33,7 @@ def test_a_lost_catalogue_is_rebuilt(operator: Operator) -> None:
         left.unlink()
     done = operator.run("rebuild", "--json")
     assert done.code == 0, done.err
+    assert "was not cut off" in done.err
     assert (done.data["records"], done.data["lost"], done.data["tokens"]) == (1, [], 0)
     assert done.data["masters_discarded"] >= 2
     status = operator.run("status", "--json")
@@ -47,6 +56,59 @@ def test_a_restored_backup_is_refused_and_then_brought_forward(operator: Operato
     assert done.data["tokens"] >= 1
     assert list(operator.home.glob("catalogue.db.before-*"))
     assert operator.run("status", "--json").data["records"].get("retained", 0) == 0
+
+
+def test_with_home_key_and_catalogue_lost_a_person_must_say_whose_ledger_it_is(operator: Operator) -> None:
+    """Who writes in the bucket can sign a ledger with a key of his own, or cut one off."""
+    (held,) = operator.file(1)
+    key = operator.run("ledger", "key").out.strip()
+    ground = ("--kind", "audit", "--authority", "Comptroller", "--docket", "16-cv-1")
+    assert operator.run("hold", "place", held, *ground).code == 0
+    kept = operator.folder / "kept.txt"
+    kept.write_text(operator.run("ledger", "checkpoint").out)
+    vault_id = key.partition("+")[0].partition("/")[2]
+    strangers, anothers = (
+        str(SigningKey(origin_of(bytes.fromhex(vault)), Ed25519PrivateKey.generate()).verifier)
+        for vault in (vault_id, vault_id[::-1])
+    )
+    with open_vault(operator.home) as vault:
+        names = sorted(vault.bucket.names(LEDGER))
+        last = {name: vault.bucket.get(name, limit=10**6) for name in names[-1:]}
+    for left in operator.home.glob("catalogue.db*"):
+        left.unlink()
+    (operator.home / "signing.json").unlink()
+    masters = {path: path.read_bytes() for path in (operator.folder / "keys").iterdir()}
+
+    refused = operator.run("rebuild")
+    assert (refused.code, "--ledger-key" in refused.err) == (4, True), refused
+    for lie, code in ((strangers, 10), (anothers, 2), ("shredvault", 2)):
+        refused = operator.run("rebuild", "--ledger-key", lie)
+        assert refused.code == code, refused
+    with objects_of(operator) as bucket:
+        bucket.delete_every_version(set(last))
+    refused = operator.run("rebuild", "--ledger-key", key, "--checkpoint", str(kept))
+    assert (refused.code, "was cut off" in refused.err) == (10, True), refused
+    assert {path: path.read_bytes() for path in (operator.folder / "keys").iterdir()} == masters
+    assert not (operator.home / "signing.json").exists()
+    with objects_of(operator) as bucket:
+        for name, blob in last.items():
+            bucket.put(name, blob)
+    done = operator.run("rebuild", "--ledger-key", key, "--checkpoint", str(kept), "--json")
+    assert (done.code, done.data["records"], done.data["held"]) == (0, 1, 1), done
+    assert "cut off" not in done.err
+    assert operator.run("ledger", "verify", "--checkpoint", str(kept)).code == 0
+    assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 0
+
+
+@contextmanager
+def objects_of(operator: Operator) -> Iterator[Bucket]:
+    """The bucket of a home that has no catalogue."""
+    settings = Home.at(operator.home).settings
+    names = {key: settings[key] for key in ("region", "bucket")}
+    with closing(
+        Bucket(BucketSettings(settings["objects"], **names, access_key=ACCESS_KEY, secret_key=SECRET_KEY))
+    ) as bucket:
+        yield bucket
 
 
 def backed_up(operator: Operator) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.world import World, open_world_vault
 from vault.context import note
-from vault.errors import DamagedError, LedgerBrokenError
+from vault.errors import DamagedError, DestructionRefusedError, LedgerBrokenError
 from vault.ledger import publishing as ledger
 from vault.ledger.publishing import Mark, bucket_objects, parse_object, publish, read_objects
 from vault.ledger.showing import checkpoint_at, latest_checkpoint
@@ -24,6 +24,7 @@ from vault.log.merkle import Frontier, leaf_hash
 from vault.log.notes import COSIGNATURE, cosigned_message, signature_line
 from vault.log.stored import size_of
 from vault.recovery.rebuild import rebuild
+from vault.recovery.recognising import Known
 
 Objects = list[tuple[str, bytes]]
 WITNESS = Ed25519PrivateKey.from_private_bytes(b"w" * 32)
@@ -166,7 +167,9 @@ def test_a_rebuild_with_a_new_key_continues_the_log(quick_world: World, database
     fresh = open_world_vault(quick_world.folder, old.vault_id, old.bucket, quick_world.clock, database)
     with closing(fresh.catalogue):
         fresh.catalogue.migrate()
-        rebuild(fresh, [quick_world.custodian.uri])
+        with pytest.raises(DestructionRefusedError, match="--ledger-key"):
+            rebuild(fresh, [quick_world.custodian.uri])
+        rebuild(fresh, [quick_world.custodian.uri], known=Known(older_keys=[old.signing.verifier], kept=[before]))
         assert fresh.signing.verifier.public != old.signing.verifier.public
         assert log_keys(fresh) == [fresh.signing.verifier, old.signing.verifier]
         assert verify_vault(fresh, [before, latest_checkpoint(fresh)]).kept == 2

@@ -24,7 +24,7 @@ from vault.errors import DamagedError, DestroyedError, NotFoundError, OldCatalog
 from vault.holds import list_holds
 from vault.ids import new_id
 from vault.ledger import publishing as ledger
-from vault.ledger.publishing import PREFIX, Mark, bucket_objects, ledger_name, publish, published_mark, read_objects
+from vault.ledger.publishing import PREFIX, bucket_objects, ledger_name, publish, published_mark, read_objects
 from vault.log import Entry, SigningKey
 from vault.log.leaves import SALT_BYTES
 from vault.log.merkle import Frontier, leaf_hash
@@ -33,6 +33,7 @@ from vault.records.filing import open_record
 from vault.records.manifests import manifest_name
 from vault.records.retrieval import read_record
 from vault.recovery.rebuild import Rebuilt, rebuild
+from vault.recovery.recognising import Known
 from vault.trees.mirror import PREFIX as PACKS
 
 OPENED: list[Catalogue] = []
@@ -46,7 +47,7 @@ def close_catalogues() -> Iterator[None]:
 
 
 def rebuilt(
-    world: World, databases: Databases, *, leave_lost: bool = False, known: Mark | None = None
+    world: World, databases: Databases, *, leave_lost: bool = False, known: Known | None = None
 ) -> tuple[World, Rebuilt]:
     """The same vault with a catalogue made from bucket and custodian; tokens come from the old one."""
     with world.vault.catalogue.read() as tx:
@@ -57,7 +58,7 @@ def rebuilt(
     vault = open_world_vault(world.folder, world.vault.vault_id, world.vault.bucket, world.clock, database)
     OPENED.append(vault.catalogue)
     vault.catalogue.migrate()
-    done = rebuild(vault, [world.custodian.uri], tokens, leave_lost=leave_lost, known=known)
+    done = rebuild(vault, [world.custodian.uri], tokens, leave_lost=leave_lost, known=known or Known())
     recover_destructions(vault)
     return replace(world, vault=vault, database=database), done
 
@@ -326,7 +327,7 @@ def test_a_ledger_that_was_forged_or_cut_off_in_the_bucket_rebuilds_nothing(
         before = published_mark(tx)
     place_hold(world.vault, [record.id], "16-cv-1")
     with world.vault.catalogue.read() as tx:
-        known = published_mark(tx)
+        known = Known(published=published_mark(tx))
     bucket, vault_id = world.vault.bucket, world.vault.vault_id
     hidden = [name for name in bucket.names(PREFIX) if name > ledger_name(before.last)]
     blobs = {name: bucket.get(name, limit=10**6) for name in hidden}
@@ -342,7 +343,7 @@ def test_a_ledger_that_was_forged_or_cut_off_in_the_bucket_rebuilds_nothing(
     forger = SigningKey(origin_of(vault_id), Ed25519PrivateKey.generate())
     signed = forger.sign_checkpoint(lie.id, frontier.root())
     bucket.put(ledger_name(lie.id), ledger._encode(vault_id, before, [lie], signed))
-    with pytest.raises(DamagedError, match="not signed by a key of this log"):
+    with pytest.raises(DamagedError, match="not signed by the key in this home"):
         rebuilt(world, databases)
     bucket.delete_every_version({ledger_name(before.last + 1)})
     for name, blob in blobs.items():

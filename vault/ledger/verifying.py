@@ -19,6 +19,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from vault.catalogue import Transaction
 from vault.catalogue.schema import journal
 from vault.context import Vault
 from vault.errors import LedgerBrokenError
@@ -29,7 +30,16 @@ from vault.log.stored import entries, root_at
 
 from .publishing import OBJECT_LIMIT_BYTES, PREFIX, bucket_objects, publish, published_mark, read_objects
 
-__all__ = ["Verified", "export_ledger", "log_keys", "read_note", "verify_folder", "verify_ledger", "verify_vault"]
+__all__ = [
+    "Verified",
+    "export_ledger",
+    "log_keys",
+    "named_keys",
+    "read_note",
+    "verify_folder",
+    "verify_ledger",
+    "verify_vault",
+]
 
 _CHECKPOINT_FILE: Final = "checkpoint"
 
@@ -121,10 +131,14 @@ def export_ledger(vault: Vault, folder: Path) -> int:
 
 def log_keys(vault: Vault) -> list[VerifierKey]:
     """The keys of this vault's log: the present one, and those that a rebuild replaced."""
-    query = sa.select(journal.c.facts).where(journal.c.event.in_(("founded", "rebuilt"))).order_by(journal.c.id)
     with vault.catalogue.read() as tx:
-        named = [VerifierKey.parse(facts["log_key"]) for facts in tx.execute(query).scalars()]
-    return list(dict.fromkeys([vault.signing.verifier, *named]))
+        return list(dict.fromkeys([vault.signing.verifier, *named_keys(tx)]))
+
+
+def named_keys(tx: Transaction) -> list[VerifierKey]:
+    """The keys of the log that a catalogue's journal names."""
+    query = sa.select(journal.c.facts).where(journal.c.event.in_(("founded", "rebuilt"))).order_by(journal.c.id)
+    return [VerifierKey.parse(facts["log_key"]) for facts in tx.execute(query).scalars()]
 
 
 def read_note(path: Path) -> str:

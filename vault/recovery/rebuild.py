@@ -35,18 +35,20 @@ from keystore import (
 from vault.context import Vault, note
 from vault.errors import DamagedError, DestructionRefusedError
 from vault.ids import DestructionId, RecordId
-from vault.ledger.publishing import Mark, publish
+from vault.ledger.publishing import publish
 from vault.serving.servings import end_every_serving
 from vault.trees import mirror
 from vault.wording import number_of
 
+from .recognising import Known, require_ours
 from .refilling import fill_catalogue
-from .salvage import Found, History, ReachableKeys, find_records, read_history, require_ours
+from .salvage import Found, History, ReachableKeys, find_records, read_history
 
 __all__ = ["Rebuilt", "rebuild"]
 
 _VERSIONS_SKIPPED: Final = 1024
 """A process that still runs on the lost catalogue may hold some of the numbers after the last pack's."""
+_NOTHING: Final = Known()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def rebuild(
     *,
     leave_lost: bool = False,
     retained: Mapping[RecordId, tuple[int, int]] | None = None,
-    known: Mark | None = None,
+    known: Known = _NOTHING,
 ) -> Rebuilt:
     """Fill the empty catalogue of `vault` from its bucket and its custodians.
 
@@ -83,11 +85,12 @@ def rebuild(
         leave_lost: go on though records have lost their keys.
         retained: cohort and slot of the records that an older catalogue has as retained. Given by who rebuilds unasked:
             then no key that opens a record may die in it.
-        known: how far an older catalogue had published the ledger.
+        known: what is known of the ledger from elsewhere than the bucket.
 
     Raises:
         DamagedError: the ledger is damaged, or records are lost and `leave_lost` is not set.
-        DestructionRefusedError: with `retained`, a key that opens a record would die.
+        DestructionRefusedError: nothing says which key is the ledger's; or, with `retained`, a key that opens a record
+            would die.
         KeyGraphError: the new trees, as read back, do not hold every living key.
         CustodianError, ObjectStoreError, CatalogueError: a service failed; run it again.
     """

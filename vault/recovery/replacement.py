@@ -7,6 +7,7 @@ living master's reach before, and whoever the old catalogue has as retained must
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +24,11 @@ from vault.errors import CatalogueError, HomeError, VaultError
 from vault.home import CATALOGUE, Home, open_for_rebuild, open_vault
 from vault.ids import RecordId
 from vault.ledger.publishing import Mark, published_mark
+from vault.ledger.verifying import named_keys
+from vault.log.notes import VerifierKey
 
 from .rebuild import Rebuilt, rebuild
+from .recognising import Known
 
 __all__ = ["Replaced", "can_replace_unasked", "replace_catalogue"]
 
@@ -45,6 +49,7 @@ class _Old:
     retained: dict[RecordId, tuple[int, int]]
     """Its retained records, with cohort and slot."""
     published: Mark
+    log_keys: list[VerifierKey]
 
 
 def can_replace_unasked(home: Home) -> bool:
@@ -60,6 +65,8 @@ def replace_catalogue(
     leave_lost: bool = False,
     unasked: bool = False,
     ask: Ask | None = None,
+    ledger_key: VerifierKey | None = None,
+    kept: Sequence[str] = (),
 ) -> Replaced:
     """Rebuild the catalogue of a home, put it in place, and destroy all older masters.
 
@@ -70,10 +77,13 @@ def replace_catalogue(
         leave_lost: go on though records have lost their keys.
         unasked: nobody has asked for it; see above.
         ask: see `open_vault`.
+        ledger_key: whose signature the ledger must bear, by a person's word.
+        kept: checkpoints of the ledger that were kept elsewhere.
 
     Raises:
         HomeError: the database named in the settings is not empty; or, unasked, the old catalogue cannot be read.
-        DestructionRefusedError: unasked, and it would cost a key that opens a record.
+        DestructionRefusedError: nothing says which key is the ledger's; or, unasked, it would cost a key that opens a
+            record.
         DamagedError, KeyGraphError, CustodianError, ObjectStoreError, CatalogueError: see `rebuild`.
     """
     old = _read_old(home)
@@ -88,7 +98,7 @@ def replace_catalogue(
             old.tokens if old is not None else [],
             leave_lost=leave_lost,
             retained=retained,
-            known=old.published if old is not None else None,
+            known=Known(ledger_key, kept, old.log_keys, old.published) if old is not None else Known(ledger_key, kept),
         )
     with open_vault(home.path, clock, endpoint=endpoint, ask=ask) as vault:
         recovered = recover_destructions(vault)
@@ -103,6 +113,7 @@ def _read_old(home: Home) -> _Old | None:
         with closing(Catalogue(home.database)) as old, old.read() as tx:
             tokens = [dict(row) for row in tx.execute(sa.select(access_tokens)).mappings()]
             retained = tx.execute(kept.where(record_states.c.state == "retained"))
-            return _Old(tokens, {row.id: (row.cohort_id, row.slot) for row in retained}, published_mark(tx))
+            places = {row.id: (row.cohort_id, row.slot) for row in retained}
+            return _Old(tokens, places, published_mark(tx), named_keys(tx))
     except (CatalogueError, VaultError, sa.exc.SQLAlchemyError):
         return None

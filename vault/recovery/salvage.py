@@ -31,7 +31,6 @@ from vault.holds.history import EVENTS, HeldBy, tell
 from vault.ids import DestructionId, RecordId
 from vault.law.retention import OF_RECORDS
 from vault.ledger.publishing import Entry, Mark, bucket_objects, read_objects
-from vault.log.notes import VerifierKey, check_note
 from vault.objects import Bucket
 from vault.records.manifests import MANIFEST_LIMIT_BYTES, MANIFEST_PREFIX, Manifest
 from vault.sunset.latching import LatchedSunset
@@ -45,7 +44,6 @@ __all__ = [
     "ReachableKeys",
     "find_records",
     "read_history",
-    "require_ours",
 ]
 
 
@@ -85,7 +83,7 @@ class History:
     marks: set[Mark] = field(default_factory=set)
     """Of every object."""
     checkpoint: str = ""
-    """The newest, which binds everything before it. See `require_ours`."""
+    """The newest, which binds everything before it. See `vault.recovery.recognising`."""
     founded_at: datetime | None = None
     policies: list[tuple[datetime, dict[str, Any]]] = field(default_factory=list)
     """Every version of the policy, with the instant at which it came into force."""
@@ -136,26 +134,6 @@ def read_history(bucket: Bucket, vault_id: bytes) -> History:
         message = "The ledger in the bucket does not begin with the founding of a vault."
         raise DamagedError(message)
     return history
-
-
-def require_ours(history: History, key: VerifierKey, known: Mark | None) -> None:
-    """Make sure, as far as anybody here can, that the ledger is the one which the vault wrote, to its end.
-
-    1. where the home still has the key that the ledger names, that key signed the newest checkpoint
-    2. the ledger has what an older catalogue had published
-
-    Raises:
-        DamagedError: it is not; whoever writes in the bucket forged it, or cut its end off.
-    """
-    named = {one.facts.get("log_key") for one in history.entries if one.event in ("founded", "rebuilt")}
-    if str(key) in named:
-        check_note(history.checkpoint, [key])
-    if known is not None and known.last and known not in history.marks:
-        message = (
-            f"The old catalogue had published {known.last} entries, and the ledger in the bucket has them no more, or "
-            "others. Bring its objects back, from their older versions or from an export of the ledger."
-        )
-        raise DamagedError(message)
 
 
 def _apply(history: History, entry: Entry) -> None:
