@@ -29,11 +29,13 @@ from vault.sunset.latching import forecast_duration
 from vault.timekeeping import TimeState, time_state
 from vault.wording import number_of
 
-__all__ = ["Alarms", "Deadline", "alarms_of", "spoken_alarms"]
+__all__ = ["Alarms", "Deadline", "alarms_of", "spoken_alarms", "spoken_renewal"]
 
 _NEAR: Final = timedelta(days=7)
 _RETURNS_TOLD: Final = timedelta(days=30)
 """How long it is told that a destroyed master was found again."""
+_NIGHT: Final = timedelta(hours=36)
+"""The next nightly sweep has begun in a day, and may take twelve hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Alarms:
     deadline: Deadline | None
     ends_wrongly: datetime | None = None
     """When the active tree's master ends by itself, though it is decided by now that it must not (S7)."""
+    ends_wrongly_in: timedelta | None = None
+    """How long that is from now."""
     ended_at: datetime | None = None
     """When the active tree's master was to end by itself; until the sunset is carried out nothing is filed."""
     returned_at: datetime | None = None
@@ -80,7 +84,8 @@ def alarms_of(vault: Vault) -> Alarms:
         wrongly = end if ended is None and end != end_for_active_master(tx, now) else None
         again = sa.select(sa.func.max(journal.c.at)).where(journal.c.event == RETURNED)
         returned = tx.execute(again.where(journal.c.at > now - _RETURNS_TOLD)).scalar()
-        return Alarms(time_state(tx), overdue_of(tx, now), deadline, wrongly, ended, returned)
+        left = wrongly - now if wrongly is not None else None
+        return Alarms(time_state(tx), overdue_of(tx, now), deadline, wrongly, left, ended, returned)
 
 
 def _deadline(tx: Transaction, policy: Policy, sunset: Sunset, now: datetime) -> Deadline:
@@ -102,6 +107,22 @@ def _deadline(tx: Transaction, policy: Policy, sunset: Sunset, now: datetime) ->
     )
 
 
+def spoken_renewal(alarms: Alarms) -> str | None:
+    """Who must replace the active tree's master, and by when; None where it ends as it should."""
+    if alarms.ends_wrongly is None or alarms.ends_wrongly_in is None:
+        return None
+    ends = f"The master key of the active tree ends by itself on {spell_instant(alarms.ends_wrongly)}, and must not"
+    if alarms.ends_wrongly_in < _NIGHT:
+        return (
+            f"RECORDS ARE LOST unless the destroyer runs `shredvault custodian renew` NOW. {ends} any more; the next "
+            "nightly sweep may be too late."
+        )
+    return (
+        f"{ends} any more: the destroyer's next `shredvault sweep` replaces it, and `shredvault custodian renew` at "
+        "once. If nobody does before that, records are lost."
+    )
+
+
 def spoken_alarms(alarms: Alarms) -> list[str]:
     """Sentences for whoever watches, the most urgent first."""
     said = []
@@ -113,11 +134,8 @@ def spoken_alarms(alarms: Alarms) -> list[str]:
             f"{ahead}The time is suspect, and nothing is destroyed until that is cleared: `shredvault time show`. "
             f"{alarms.time.why}"
         )
-    if alarms.ends_wrongly is not None:
-        said.append(
-            f"The master key of the active tree ends by itself on {spell_instant(alarms.ends_wrongly)}, and must not "
-            "any more: run `shredvault custodian renew` before that, or records are lost."
-        )
+    if (renewal := spoken_renewal(alarms)) is not None:
+        said.append(renewal)
     if alarms.ended_at is not None:
         said.append(
             f"The master key of the active tree ended by itself on {spell_instant(alarms.ended_at)}; nothing is filed "

@@ -42,6 +42,7 @@ from vault.wording import number_of
 
 from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
+from .renewing import renew_in_time
 from .screen import (
     counting,
     facts,
@@ -104,6 +105,10 @@ def sweep(
             _show_forecast(vault, seen, as_json=as_json)
             return
         require_newest_keys(vault)
+        with vault.catalogue.read() as tx:
+            version = current_policy(tx).version
+        # S7: first of all, and in SUSPECT time too, for the custodian goes by its own clock.
+        renew_in_time(vault, where, f"standing policy version {version}")
         for sentence in tick(vault):
             note(sentence)
         if has_ended(vault):
@@ -111,8 +116,6 @@ def sweep(
             note("The master key of the active tree ended with the deadline; the sunset is carried out first.")
             _destroy(vault, where, freeze_sunset(vault), no_reclaim, as_json)
         _follow_holds(vault, where)
-        with vault.catalogue.read() as tx:
-            version = current_policy(tx).version
         _destroy(vault, where, freeze_sweep(vault), no_reclaim, as_json)
         if "ordered" in forecast(vault, Cause.SUNSET).would_die:
             # S4: what has latched needs nobody's order; only a hold keeps a record from it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -38,9 +38,11 @@ from vault.wording import number_of
 
 from .exits import CommandError, ExitCode, carrying_out
 from .manual import described
+from .renewing import renew_in_time
 from .screen import facts, note, print_json, say, somebody, stepping, table, when
 from .sealing import keygen, opened, unseal
 from .settings import HomeOption, JsonOption, load_settings
+from .typed import day_of, instant_of
 
 __all__ = ["hold_app"]
 
@@ -115,6 +117,8 @@ def place(
     by which destruction it died. Exit code 0: all are held. 12: some could not be held, the others are. 3: none could;
     no hold was placed.
 
+    Where it covers what is filed later, a master key that was to end with the deadline of a sunset is replaced at once.
+
     \b
     Examples:
       shredvault hold place --program --kind court-order --authority "Supreme Court" --docket 80308/16
@@ -126,22 +130,24 @@ def place(
         authority,
         docket,
         reason,
-        ordered_at=_instant(ordered),
-        served_at=_instant(served),
-        effective_at=_instant(effective),
-        review_on=_day(review),
-        ends_on=_day(ends),
+        ordered_at=instant_of(ordered),
+        served_at=instant_of(served),
+        effective_at=instant_of(effective),
+        review_on=day_of(review),
+        ends_on=day_of(ends),
         tail_days=tail_days,
         tail_reason=tail_reason,
         sealed=sealed,
     )
     scope = _scope(record_ids, file, center, program, filed_from, filed_to, existing_only)
-    with open_vault(load_settings(home=home).home_folder, ask=somebody()) as vault, Node(vault):
+    where = Home.at(load_settings(home=home).home_folder)
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
         try:
             placed = place_hold(vault, terms, scope, by)
         except NothingToHoldError as nothing:
             _answer(None, nothing.answers, as_json=as_json)
             raise
+        renew_in_time(vault, where, f"hold {placed.hold_id}")
     _report(placed, as_json=as_json)
 
 
@@ -163,12 +169,14 @@ def widen(
 ) -> None:
     """Let a hold protect more, from now on. Answers and exit codes are those of `hold place`."""
     scope = _scope(record_ids, file, center, program, filed_from, filed_to, existing_only)
-    with open_vault(load_settings(home=home).home_folder, ask=somebody()) as vault, Node(vault):
+    where = Home.at(load_settings(home=home).home_folder)
+    with open_vault(where.path, ask=somebody()) as vault, Node(vault):
         try:
             placed = widen_hold(vault, hold_id, scope, by)
         except NothingToHoldError as nothing:
             _answer(None, nothing.answers, as_json=as_json)
             raise
+        renew_in_time(vault, where, f"hold {placed.hold_id}")
     _report(placed, as_json=as_json)
 
 
@@ -184,7 +192,7 @@ def extend(
 ) -> None:
     """Put off the end of a hold, or set the day of its next review. An earlier end takes an order of two people."""
     with open_vault(load_settings(home=home).home_folder) as vault:
-        extend_hold(vault, hold_id, by, review_on=_day(review), ends_on=_day(ends))
+        extend_hold(vault, hold_id, by, review_on=day_of(review), ends_on=day_of(ends))
     say("The hold is extended.")
 
 
@@ -360,7 +368,7 @@ def _scope(
     existing_only: bool = False,  # noqa: FBT001, FBT002
 ) -> Scope:
     wanted = (*(record_ids or ()), *(_read_ids(file) if file else ()))
-    scope = Scope(wanted, program, _day(filed_from), _day(filed_to), tuple(centers or ()), not existing_only)
+    scope = Scope(wanted, program, day_of(filed_from), day_of(filed_to), tuple(centers or ()), not existing_only)
     if not (scope.record_ids or scope.has_rule):
         raise CommandError(ExitCode.USAGE, "Name at least one record, or give --file, a rule, or --program.")
     return scope
@@ -378,22 +386,3 @@ def _read_ids(name: str) -> list[str]:
     if len(text) > LIST_BYTES_MAX:
         raise CommandError(ExitCode.USAGE, "The list of records is longer than 8 MiB; is it the right file?")
     return [found for line in text.splitlines() if (found := line.partition("#")[0].strip())]
-
-
-def _day(text: str | None) -> date | None:
-    try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError as wrong:
-        raise CommandError(ExitCode.USAGE, "A date is written YYYY-MM-DD.") from wrong
-
-
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as wrong:
-        raise CommandError(ExitCode.USAGE, "A time is written 2016-12-07T14:30:00-05:00, with its zone.") from wrong
-    if at.tzinfo is None:
-        raise CommandError(ExitCode.USAGE, "A time needs its zone, as in 2016-12-07T14:30:00-05:00.")
-    return at.astimezone(UTC)

@@ -10,27 +10,23 @@ from typing import Annotated, Final
 
 import typer
 
-from vault.alarms import alarms_of, spoken_alarms
+from vault.alarms import alarms_of
 from vault.canonical import DOCUMENT_LIMIT_BYTES, decode
 from vault.context import Vault
-from vault.destruction.carrying_out import require_newest_keys
 from vault.destruction.drafting import Drafted, Terms, draft_destroy, draft_scrub
-from vault.destruction.moving import renew_masters
-from vault.errors import KeystoreError, VaultError
 from vault.home import Home, open_vault
 from vault.ids import OrderId
 from vault.law.policy import POLICY_FORMAT
-from vault.objects import ObjectStoreError
 from vault.orders.accepting import Accepted, accept_order, list_orders, load_order, withdraw_order
 from vault.orders.actions import Action
 from vault.orders.checking import Check, check_order, describe
 from vault.orders.order import ORDER_FORMAT, Order, spell_instant
 from vault.orders.signatures import ORDERS, POLICIES, sign_file
 from vault.serving.fences import Node
-from vault.status import write_destruction_record
 
 from .exits import CommandError, ExitCode, at_named_path
 from .manual import described
+from .renewing import renew_in_time
 from .screen import facts, note, print_json, say, somebody, table, when
 from .settings import HomeOption, JsonOption, load_settings
 
@@ -237,10 +233,8 @@ def submit(
     with open_vault(where.path, ask=somebody()) as vault:
         accepted = accept_order(vault, body, read_signatures(document, signatures))
         if alarms_of(vault).ends_wrongly is not None:
-            _renew(vault, where, accepted)
-        urgent = [] if alarms_of(vault).ends_wrongly is None else spoken_alarms(alarms_of(vault))
-    for sentence in urgent:
-        note(sentence)
+            with Node(vault):
+                renew_in_time(vault, where, f"order {accepted.id}")
     if as_json:
         print_json(_facts(accepted))
         return
@@ -248,20 +242,6 @@ def submit(
     say(f"It may be carried out from {when(accepted.effective_at)} to {when(accepted.order.expires)}.")
     if then := _then(accepted):
         say(f"Then: shredvault {then}")
-
-
-def _renew(vault: Vault, where: Home, accepted: Accepted) -> None:
-    """S7: what is to be kept must not end with a master key. Where this fails the decision stands; an alarm says so."""
-    try:
-        with Node(vault):
-            require_newest_keys(vault)
-            renewed = renew_masters(vault, f"order {accepted.id}")
-    except (VaultError, KeystoreError, ObjectStoreError) as refused:
-        note(f"The master key could not be replaced now: {refused}")
-        return
-    for one in renewed:
-        write_destruction_record(where.destructions, one)
-        note(f"The master key of the {one.tree} tree was to end with the deadline; it was replaced.")
 
 
 @order_app.command("list")

@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from starlette.responses import Response
 
 from vault.access import Caller, Role
+from vault.alarms import alarms_of, spoken_renewal
 from vault.clocks.clock import in_reach
 from vault.holds import (
     HoldLine,
@@ -115,6 +116,7 @@ def hold_routes(desk: Desk) -> APIRouter:
                 # H7: also where nothing can be held each id has its answer.
                 return {"hold_id": None, "protects": 0, "answers": _in_order(asked, nothing.answers)}, 404
             answer = {"hold_id": placed.hold_id, "protects": placed.matched}
+            answer |= {"renewal_due": spoken_renewal(alarms_of(desk.vault))}
             return {**answer, "answers": _in_order(asked, placed.answers)}, 200 if placed.repeated else 201
 
         return json_response(*await desk.workers.run(place))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -58,6 +59,11 @@ class Metrics:
             "Days to the deadline of a sunset that has not latched; negative when it is over, +Inf without one.",
             registry=self._registry,
         )
+        self.renewal: Final = Gauge(
+            "shredvault_master_renewal_hours_left",
+            "Hours until the active master key ends by itself though it must not any more; +Inf while it ends rightly.",
+            registry=self._registry,
+        )
         self.ledger: Final = Gauge(
             "shredvault_ledger_broken",
             "1 when the ledger is not what it was, or the catalogue is older than it; NaN while that is not known.",
@@ -70,6 +76,8 @@ class Metrics:
         self.suspect.set(alarms.time.suspect_since is not None)
         self.overdue.labels("quarter").set(alarms.overdue.past_quarter)
         self.overdue.labels("last").set(alarms.overdue.past_limit)
+        left = alarms.ends_wrongly_in
+        self.renewal.set(float("inf") if left is None else left / timedelta(hours=1))
         waiting = alarms.deadline if alarms.deadline is not None and alarms.deadline.latched_at is None else None
         self.days_left.set(waiting.days_left if waiting is not None else float("inf"))
 

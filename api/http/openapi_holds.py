@@ -51,14 +51,15 @@ def _requested(schema: str, example: dict[str, Any]) -> dict[str, Any]:
     return {"required": True, "content": {"application/json": content}}
 
 
-_PLACED: Final = {"hold_id": ID, "protects": 10412, "answers": ["held", "unknown"]}
+_PLACED: Final = {"hold_id": ID, "protects": 10412, "answers": ["held", "unknown"], "renewal_due": None}
 
 PLACE: Final[dict[str, Any]] = PLAIN | {
     "operation_id": "place_hold",
     "summary": "Place a hold",
     "description": "For counsel. In force when this answers, and before. `answers` has an entry for each of "
     "`record_ids`, in their order: held, unknown, or when and by which destruction the record died. The same authority "
-    "and docket again add to the same hold; a sealed hold is always a new one.",
+    "and docket again add to the same hold. `renewal_due` is null, or says by when the destroyer must replace a "
+    "master key that would end at a deadline with what is to be kept.",
     "status_code": 201,
     "responses": {
         200: answer("All of it was in force before.", _PLACED),

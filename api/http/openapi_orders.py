@@ -31,10 +31,11 @@ SUBMIT: Final[dict[str, Any]] = PLAIN | {
     "operation_id": "submit_order",
     "summary": "Hand in a signed order",
     "description": "For counsel and records officers. The order's canonical JSON as a text, and the OpenSSH signatures "
-    "over it. It is verified and kept; nothing is carried out.",
+    "over it. It is verified and kept; nothing is carried out. `renewal_due` is null, or says by when the destroyer "
+    "must replace a master key that would end at a deadline with what is to be kept.",
     "status_code": 201,
     "responses": {
-        201: answer("The order is accepted.", _TOLD, {"Location": "The order."}),
+        201: answer("The order is accepted.", _TOLD | {"renewal_due": None}, {"Location": "The order."}),
         **refusals(
             *EVERYWHERE,
             problems.LENGTH_UNREADABLE,

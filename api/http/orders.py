@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from starlette.responses import Response
 
 from vault.access import Role
+from vault.alarms import alarms_of, spoken_renewal
 from vault.orders.accepting import Accepted, accept_order, load_order
 from vault.orders.order import spell_instant
 from vault.orders.signatures import SIGNATURES_MAX
@@ -50,8 +51,14 @@ def order_routes(desk: Desk) -> APIRouter:
         given = _submission(await small_body(request, desk.limits, desk.departure))
         desk.must_serve()
         signatures = [one.encode() for one in given.signatures]
-        accepted = await desk.workers.run(lambda: accept_order(desk.vault, given.order.encode(), signatures))
-        return json_response(_told(accepted), 201, {"Location": f"/v1/orders/{accepted.id}"})
+
+        def accept() -> tuple[Accepted, str | None]:
+            accepted = accept_order(desk.vault, given.order.encode(), signatures)
+            return accepted, spoken_renewal(alarms_of(desk.vault))
+
+        accepted, renewal = await desk.workers.run(accept)
+        told = _told(accepted) | {"renewal_due": renewal}
+        return json_response(told, 201, {"Location": f"/v1/orders/{accepted.id}"})
 
     @routes.get("/v1/orders/{order_id}", **SHOW)  # noqa: FAST003  # from the scope: see `openapi`
     async def show(request: Request) -> Response:

@@ -25,7 +25,7 @@ from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.test_servings import serve
 from tests.vault.world import World, open_world_vault
 from vault import holds
-from vault.alarms import alarms_of, spoken_alarms
+from vault.alarms import alarms_of, spoken_alarms, spoken_renewal
 from vault.catalogue import Catalogue, keys
 from vault.catalogue.schema import access_tokens
 from vault.certificates import issue_certificate
@@ -229,6 +229,15 @@ def test_what_is_preserved_or_held_for_the_future_takes_the_end_away(quick_world
     assert not alarmed(world)
     holds.place_hold(world.vault, terms, Scope(program=True, includes_future=True), "counsel")
     assert alarmed(world)
+    # In the last night it is said that the next sweep may be too late.
+    early = spoken_renewal(alarms_of(world.vault))
+    assert early is not None
+    assert "the destroyer's next `shredvault sweep` replaces it" in early
+    to(world, OVER - timedelta(hours=35))
+    late = spoken_renewal(alarms_of(world.vault))
+    assert late is not None
+    assert late.startswith("RECORDS ARE LOST unless the destroyer runs `shredvault custodian renew` NOW.")
+    assert spoken_alarms(alarms_of(world.vault))[0] == late
     assert renewed(world) == [Tree.ACTIVE]
     assert (ends_at_deadline(world), alarmed(world), renewed(world)) == (FREE, False, [])
     to(world, OVER - timedelta(minutes=1))

@@ -37,14 +37,14 @@ from vault.sunset.latching import tick
 
 ENDING: Final = {
     *("sweep", "scrub", "destroy", "recover", "rebuild", "serve", "demo", "rehearse"),
-    *("hold release", "policy adopt", "custodian move", "custodian renew", "order submit"),
+    *("hold release", "policy adopt", "custodian move", "custodian renew", "order submit", "hold place", "hold widen"),
 }
 """Commands that destroy a key, or by which something falls under a destruction. Each has a way below; `serve` does at
-its start what `recover` and `rebuild` do and lets a deadline latch; `order submit` renews a master that a
-decision keeps, as `custodian renew` does; demo and rehearsal have vaults of their own."""
+its start what `recover` and `rebuild` do and lets a deadline latch; `order submit`, `hold place` and `hold widen` renew
+a master that would end with what is kept, as `custodian renew` does; demo and rehearsal have vaults of their own."""
 KEEPING: Final = {
-    *("init", "status", "access create", "access list", "access revoke", "hold keygen", "hold unseal", "hold place"),
-    *("hold widen", "hold extend", "hold answer", "hold list", "hold show", "order sign", "order check"),
+    *("init", "status", "access create", "access list", "access revoke", "hold keygen", "hold unseal"),
+    *("hold extend", "hold answer", "hold list", "hold show", "order sign", "order check"),
     *("order list", "order show", "order withdraw", "order draft scrub", "order draft destroy"),
     *("sunset status", "sunset decide", "destruction list", "destruction show", "policy draft", "policy show"),
     *("policy check", "policy propose", "certificate list", "certificate show", "certificate export"),
