@@ -6,6 +6,7 @@ deadline a suspicion is the loudest alarm of all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -14,7 +15,6 @@ import sqlalchemy as sa
 
 from keystore import Tree
 from vault.catalogue import Transaction, keys
-from vault.catalogue.law import sunsets
 from vault.catalogue.schema import journal
 from vault.clocks.clock import civil_date
 from vault.context import Vault, current_policy
@@ -24,7 +24,7 @@ from vault.law.policy import Policy, Sunset
 from vault.law.schedule import end_of, latest_cut_off
 from vault.orders.order import spell_instant
 from vault.sunset.ending import end_for_active_master
-from vault.sunset.latched import standing_outcome
+from vault.sunset.latched import latched_rows, standing_outcome, unbelieved_sunsets
 from vault.sunset.latching import forecast_duration
 from vault.timekeeping import TimeState, time_state
 from vault.wording import number_of
@@ -71,6 +71,8 @@ class Alarms:
     """When the active tree's master was to end by itself; until the sunset is carried out nothing is filed."""
     returned_at: datetime | None = None
     """When a destroyed master was last found at its custodian again, of late."""
+    unbelieved: Sequence[date] = ()
+    """Deadlines that somebody wrote into the catalogue as latched."""
 
 
 def alarms_of(vault: Vault) -> Alarms:
@@ -85,12 +87,13 @@ def alarms_of(vault: Vault) -> Alarms:
         again = sa.select(sa.func.max(journal.c.at)).where(journal.c.event == RETURNED)
         returned = tx.execute(again.where(journal.c.at > now - _RETURNS_TOLD)).scalar()
         left = wrongly - now if wrongly is not None else None
-        return Alarms(time_state(tx), overdue_of(tx, now), deadline, wrongly, left, ended, returned)
+        unbelieved = unbelieved_sunsets(tx)
+        return Alarms(time_state(tx), overdue_of(tx, now), deadline, wrongly, left, ended, returned, unbelieved)
 
 
 def _deadline(tx: Transaction, policy: Policy, sunset: Sunset, now: datetime) -> Deadline:
     ends_at = end_of(sunset.deadline, policy.zone)
-    row = tx.execute(sa.select(sunsets).where(sunsets.c.deadline == sunset.deadline)).one_or_none()
+    row = next(iter(latched_rows(tx, sunset.deadline)), None)
     latched_at = row.latched_at if row is not None else None
     standing = standing_outcome(tx, policy, sunset)
     forecast = forecast_duration(tx)
@@ -98,8 +101,8 @@ def _deadline(tx: Transaction, policy: Policy, sunset: Sunset, now: datetime) ->
         day=sunset.deadline,
         ends_at=ends_at,
         days_left=(sunset.deadline - civil_date(now, policy.zone)).days,
-        outcome=row.outcome if row is not None and latched_at is not None else standing.name,
-        order_id=row.order_id if row is not None and latched_at is not None else standing.order_id,
+        outcome=row.outcome if row is not None else standing.name,
+        order_id=row.order_id if row is not None else standing.order_id,
         latched_at=latched_at,
         decision_cut_off=sunset.decision_cut_off,
         latest_cut_off=civil_date(latest_cut_off(ends_at, forecast), policy.zone) - timedelta(days=1),
@@ -134,6 +137,12 @@ def spoken_alarms(alarms: Alarms) -> list[str]:
             f"{ahead}The time is suspect, and nothing is destroyed until that is cleared: `shredvault time show`. "
             f"{alarms.time.why}"
         )
+    said += [
+        f"THE CATALOGUE WAS WRITTEN IN: it has the deadline {day} as latched, and the vault did not latch it. Nothing "
+        "goes by that row, and that deadline cannot latch beside it. Find out who did it; `shredvault rebuild` makes a "
+        "catalogue from the ledger, which does not have that row."
+        for day in alarms.unbelieved
+    ]
     if (renewal := spoken_renewal(alarms)) is not None:
         said.append(renewal)
     if alarms.ended_at is not None:

@@ -17,9 +17,9 @@ from vault.clocks.trusted_time import TimeSources
 from vault.keys.custody import Custody
 from vault.keys.key_uses import KeyUses
 from vault.law.policy import Policy
-from vault.log import Entry, SigningKey
-from vault.log.leaves import new_salt, plain_facts
+from vault.log import SigningKey
 from vault.log.stored import append, size_of
+from vault.log.vouching import entry_of
 from vault.objects import Bucket
 
 __all__ = ["Vault", "current_policy", "note"]
@@ -44,6 +44,10 @@ class Vault:
     """Signs the checkpoints of the ledger, and certificates."""
     uses: KeyUses = field(default_factory=KeyUses)
 
+    def __post_init__(self) -> None:
+        """What is written through this catalogue is vouched for with the vault's key."""
+        self.catalogue.vouch(self.signing.tag)
+
 
 def current_policy(tx: Transaction) -> Policy:
     """The newest version of the policy."""
@@ -58,4 +62,4 @@ def note(tx: Transaction, at: datetime, event: str, subject: str, facts: Mapping
 
     There is one writer at a time, so entries are numbered without gaps in the order of their commits.
     """
-    append(tx, Entry(size_of(tx) + 1, at, event, subject, plain_facts(facts), new_salt()))
+    append(tx, entry_of(tx, size_of(tx) + 1, at, event, subject, facts))

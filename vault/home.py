@@ -323,6 +323,7 @@ def open_without_keys(path: Path) -> Iterator[tuple[Catalogue, str | None]]:
         catalogue = Catalogue(home.database)
         try:
             catalogue.migrate()
+            catalogue.vouch(SigningKey.at(path, bytes.fromhex(home.settings["vault_id"])).tag)
             yield catalogue, endpoint
         finally:
             catalogue.close()

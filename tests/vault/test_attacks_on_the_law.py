@@ -1,17 +1,19 @@
 """Attacks on the law: by whoever writes in the catalogue, sets a clock, or has one token. Each once succeeded."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from tests.people import COUNSEL, HEAD, TERMS, edited, founding_policy, key_of, submitted
 from tests.sunset.program import DEADLINE, OVER, SUNSET, end_program, ordered, to
-from tests.vault.databases import on_sqlite
+from tests.vault.databases import Databases, on_sqlite
 from tests.vault.holding import adopt, place_hold, release_order
+from tests.vault.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.world import Record, World
 from vault import holds
+from vault.alarms import alarms_of, spoken_alarms
 from vault.catalogue.holding import hold_records
 from vault.catalogue.law import orders, sunsets
 from vault.catalogue.schema import policies
@@ -20,7 +22,9 @@ from vault.destruction.drafting import draft_destroy, draft_scrub
 from vault.destruction.frozen_lists import forecast, freeze_ordered
 from vault.destruction.releasing import finish_endings
 from vault.errors import (
+    DestructionRefusedError,
     HoldRefusedError,
+    LedgerBrokenError,
     OrderRefusedError,
     PolicyError,
     RecordsAreKeptError,
@@ -32,10 +36,15 @@ from vault.ids import OrderId, new_id
 from vault.law.people import Person, Role
 from vault.law.policy import Policy
 from vault.law.retention import Cause
+from vault.ledger.publishing import PREFIX
+from vault.log.stored import append, entries
 from vault.orders import Action, Order
 from vault.orders.signatures import POLICIES, approve
 from vault.records.deciding import decide_record
+from vault.sunset.latching import tick
 from vault.timekeeping import observe_time
+
+__all__ = ["close_catalogues"]
 
 
 def state(world: World, record: Record) -> str:
@@ -157,9 +166,66 @@ def test_a_sunset_that_was_written_into_the_catalogue_destroys_nothing(quick_wor
             )
         )
     world.advance(hours=1)
-    with pytest.raises(OrderRefusedError):
+    with pytest.raises(DestructionRefusedError, match="No sunset has latched"):
         world.destroy(Cause.SUNSET)
     assert state(world, record) == "retained"
+    # Neither does it seal off reading, make the program keep nothing, or stay untold (S7, P3).
+    world.assert_readable(record, world.file())
+    assert {row[0] for row in world.rows("SELECT due_on FROM records")} == {"2028-01-06"}
+    assert spoken_alarms(alarms_of(world.vault))[0].startswith("THE CATALOGUE WAS WRITTEN IN")
+    # Nor does one that keeps for ever what is due.
+    with world.vault.catalogue.write() as tx:
+        kept = [["1970-01-01T00:00:00+00:00", "8999-01-01T00:00:00+00:00"]]
+        row = {"ends_at": now, "latched_at": now, "outcome": "PRESERVE", "covers": [], "kept": kept}
+        row |= {"deadline": date(2026, 1, 2), "kept_until": datetime(8999, 1, 1, tzinfo=UTC)}
+        tx.execute(sa.insert(sunsets).values(**row))
+    world.advance(days=800)
+    assert world.sweep().condemned == 2
+
+
+@on_sqlite
+def test_an_order_that_was_written_into_the_catalogue_decides_nothing(quick_world: World) -> None:
+    """S2, P3: whoever can insert orders and cannot sign has nothing ended, kept, or filed for thirty days only."""
+    world = quick_world
+    end_program(world)
+    real = ordered(world, Action.PRESERVE, {**DEADLINE, "until": "2026-06-30"}, HEAD, COUNSEL)
+    world.advance(hours=1)
+    now = world.clock.now().replace(microsecond=0)
+    forged = replace(real.order, id=OrderId(new_id()), action=Action.DESTROY_AT_SUNSET, scope=DEADLINE, not_before=now)
+    row = {"action": "destroy-at-sunset", "approvals": [], "policy_version": 2, "accepted_at": now, "effective_at": now}
+    with world.vault.catalogue.write() as tx:
+        tx.execute(sa.insert(orders).values(id=forged.id, body=forged.encode(), expires_at=forged.expires, **row))
+    record = world.file()
+    assert world.value("SELECT due_on FROM records") == "2028-01-06"
+    to(world, OVER)
+    world.assert_readable(record)
+    assert "its outcome is PRESERVE" in tick(world.vault)[0]
+    world.assert_readable(record)
+
+
+@on_sqlite
+def test_an_entry_that_was_written_into_the_journal_is_never_published(
+    quick_world: World, databases: Databases
+) -> None:
+    """H3, H12: a rebuild would believe it; so nothing is signed or destroyed after it, and a rebuild has it not."""
+    world = quick_world
+    record, free = world.file(), world.file()
+    hold = place_hold(world.vault, [record.id], "16-cv-100").hold_id
+    ledger = list(world.vault.bucket.names(PREFIX))
+    with world.vault.catalogue.write() as tx:
+        last = entries(tx, 0, 1000)[-1]
+        lie = {"by": "nobody"}
+        append(tx, replace(last, id=last.id + 1, event="hold parts ended", subject=str(hold), facts=lie))
+    world.advance(days=800)
+    for attempt in (lambda: place_hold(world.vault, [record.id], "16-cv-101"), world.sweep, world.scrub):
+        with pytest.raises(LedgerBrokenError, match="not written by the vault"):
+            attempt()
+    world.assert_readable(record, free)
+    assert list(world.vault.bucket.names(PREFIX)) == ledger
+    rebuilt_world, done = rebuilt(world, databases)
+    assert (done.records, done.held, done.holds_in_force) == (2, 1, 1)
+    assert rebuilt_world.sweep().condemned == 1
+    rebuilt_world.assert_readable(record)
 
 
 @on_sqlite
@@ -215,7 +281,7 @@ def test_a_clock_that_is_set_forward_for_a_moment_ends_no_part_of_a_hold(quick_w
 
 
 @on_sqlite
-def test_whoever_writes_in_the_catalogue_takes_no_decision_back(quick_world: World) -> None:
+def test_whoever_writes_in_the_catalogue_takes_no_decision_back(quick_world: World, databases: Databases) -> None:
     """S2: PRESERVE stands though one person with the destroyer's rights had it void, or latched another outcome."""
     world = quick_world
     record = world.file()
@@ -227,9 +293,16 @@ def test_whoever_writes_in_the_catalogue_takes_no_decision_back(quick_world: Wor
     values = {"ends_at": OVER, "latched_at": OVER, "outcome": "DESTROY", "covers": [], "kept": []}
     with world.vault.catalogue.write() as tx:
         tx.execute(sa.insert(sunsets).values(deadline=SUNSET.deadline, **values))
-    with pytest.raises(OrderRefusedError, match="not what stood then"):
+    with pytest.raises(DestructionRefusedError, match="No sunset has latched"):
         world.destroy(Cause.SUNSET)
     assert state(world, record) == "retained"
+    world.assert_readable(record)
+    assert tick(world.vault) == []
+    # As the alarm says.
+    assert "`shredvault rebuild` makes a catalogue from the ledger" in spoken_alarms(alarms_of(world.vault))[0]
+    again, _ = rebuilt(world, databases)
+    assert "its outcome is PRESERVE" in tick(again.vault)[0]
+    assert spoken_alarms(alarms_of(again.vault)) == []
 
 
 @on_sqlite

@@ -6,7 +6,7 @@ wall at which database errors become the domain's; each database says which of i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -18,11 +18,14 @@ from vault.errors import BusyError, CatalogueError, RuleBrokenError, VaultError
 
 from .sqlite import SCHEME, Sqlite
 
-__all__ = ["Catalogue", "Database", "Transaction"]
+__all__ = ["Catalogue", "Database", "Tagger", "Transaction", "tagger_of"]
 
 Transaction = sa.Connection
 """A connection inside a transaction; the queries of this package take it as their first argument."""
 
+Tagger = Callable[[str, bytes], bytes]
+"""Makes a tag of 32 bytes, for a purpose, over a message."""
+_TAGGER: Final = "shredvault_tagger"
 _VERSIONS: Final = Path(__file__).parent / "migrations" / "versions"
 
 
@@ -65,6 +68,11 @@ class Catalogue:
             HomeError: the URL cannot be used.
         """
         self._database = _database(url)
+        self._tagger: Tagger | None = None
+
+    def vouch(self, tagger: Tagger) -> None:
+        """Take the tags with which the vault vouches for what it writes; see `vault.log.vouching`."""
+        self._tagger = tagger
 
     def migrate(self) -> None:
         """Bring the schema to this version's.
@@ -88,7 +96,7 @@ class Catalogue:
             CatalogueError: the database cannot be used now.
         """
         with self._wall(), self._database.readers.connect() as tx:
-            yield tx
+            yield tx.execution_options(**{_TAGGER: self._tagger})
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
@@ -102,7 +110,7 @@ class Catalogue:
             CatalogueError: the database cannot be used now.
         """
         with self._wall(), self._database.writers.begin() as tx:
-            yield tx
+            yield tx.execution_options(**{_TAGGER: self._tagger})
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -171,6 +179,19 @@ def _database(url: str) -> Database:
     from .postgresql import Postgresql  # noqa: PLC0415
 
     return Postgresql(url)
+
+
+def tagger_of(tx: Transaction) -> Tagger:
+    """With what the vault vouches in this transaction.
+
+    Raises:
+        RuntimeError: nobody gave it to the catalogue; a fault of ours.
+    """
+    tagger: Tagger | None = tx.get_execution_options().get(_TAGGER)
+    if tagger is None:
+        message = "the catalogue has nothing to vouch with"
+        raise RuntimeError(message)
+    return tagger
 
 
 def newest_revision() -> str:

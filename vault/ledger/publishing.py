@@ -28,6 +28,7 @@ from vault.log.merkle import Frontier, leaf_hash
 from vault.log.notes import checkpoint_of
 from vault.log.signing import origin_of
 from vault.log.stored import entries, root_at
+from vault.log.vouching import require_ours
 from vault.objects import Bucket, ObjectExists
 
 __all__ = [
@@ -81,6 +82,7 @@ def publish(vault: Vault) -> None:
 
     Raises:
         OldCatalogueError: the bucket has other entries; this catalogue is an old one.
+        LedgerBrokenError: the vault did not write an entry that is to be published.
         ObjectStoreError, CatalogueError: a service failed; run it again.
     """
     for _ in range(_TRIES):
@@ -88,6 +90,7 @@ def publish(vault: Vault) -> None:
             mark = published_mark(tx)
             fresh = entries(tx, mark.last, OBJECT_ENTRIES_MAX)
             root = root_at(tx, fresh[-1].id) if fresh else b""
+            require_ours(tx, fresh)
         if not fresh:
             return
         blob = _encode(vault.vault_id, mark, fresh, vault.signing.sign_checkpoint(fresh[-1].id, root))

@@ -1,15 +1,14 @@
 """Entries of the journal, and the leaves they are in the Merkle tree.
 
-A leaf shows number, instant, event and subject of its entry, and commits to the rest: SHA-256 over a random salt and
-the facts in canonical JSON. Who is shown a leaf learns no fact and can test no guess; who is shown salt and facts as
-well can check that they are the entry's, and no others.
+A leaf shows number, instant, event and subject of its entry, and commits to the rest: SHA-256 over a salt that nobody
+guesses (`vault.log.vouching`) and the facts in canonical JSON. Who is shown a leaf learns no fact and can test no
+guess; who is shown salt and facts as well can check that they are the entry's, and no others.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +16,7 @@ from typing import Any, Final
 
 from vault import canonical
 
-__all__ = ["SALT_BYTES", "Entry", "commitment", "new_salt", "plain_facts"]
+__all__ = ["SALT_BYTES", "Entry", "commitment", "plain_facts"]
 
 SALT_BYTES: Final = 16
 
@@ -44,11 +43,6 @@ class Entry:
                 "subject": self.subject,
             }
         )
-
-
-def new_salt() -> bytes:
-    """Draw a salt for one entry."""
-    return secrets.token_bytes(SALT_BYTES)
 
 
 def plain_facts(facts: Mapping[str, Any] | None) -> dict[str, Any]:

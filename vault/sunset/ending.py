@@ -14,11 +14,10 @@ import sqlalchemy as sa
 
 from vault.catalogue import Transaction
 from vault.catalogue.holding import hold_scopes
-from vault.catalogue.law import sunsets
 from vault.context import current_policy
 from vault.law.schedule import DESTROY, end_of
 
-from .latched import latched_sunsets, standing_outcome
+from .latched import latched_rows, latched_sunsets, standing_outcome
 
 __all__ = ["LAST_COPIES", "NOTHING_OPENED", "end_for_active_master"]
 
@@ -43,14 +42,7 @@ def end_for_active_master(tx: Transaction, now: datetime) -> datetime | None:
     if sunset is None:
         return None
     ends_at = end_of(sunset.deadline, policy.zone)
-    if (
-        now >= ends_at
-        or tx.execute(
-            sa.select(sunsets.c.deadline).where(
-                sunsets.c.deadline == sunset.deadline, sunsets.c.latched_at.is_not(None)
-            )
-        ).first()
-    ):
+    if now >= ends_at or latched_rows(tx, sunset.deadline):
         return None
     if sunset.filed or standing_outcome(tx, policy, sunset).name != DESTROY:
         return None

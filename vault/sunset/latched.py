@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from vault.ids import OrderId
 from vault.law.policy import Policy, Sunset
 from vault.law.retention import Sunken
 from vault.law.schedule import DECISIONS, Outcome, covered, end_of, outcome_of
+from vault.log.vouching import our_entries
 from vault.orders.order import Order
 
 __all__ = [
@@ -24,10 +26,12 @@ __all__ = [
     "authority_of",
     "instants",
     "kept_until",
+    "latched_rows",
     "latched_sunsets",
     "standing_outcome",
     "sunken",
     "sunken_row",
+    "unbelieved_sunsets",
     "verify_latched",
 ]
 
@@ -42,24 +46,67 @@ def sunken(ends_at: datetime, covers: Periods, kept: Periods, until: datetime | 
 
 def standing_outcome(tx: Transaction, policy: Policy, sunset: Sunset) -> Outcome:
     """What would latch if no other decision came."""
-    rows = tx.execute(sa.select(orders).where(orders.c.action.in_(DECISIONS), orders.c.void_reason.is_(None)))
-    decisions = [(r.id, r.action, Order.decode(r.body).scope, r.accepted_at, r.effective_at) for r in rows]
+    rows = tx.execute(sa.select(orders).where(orders.c.action.in_(DECISIONS), orders.c.void_reason.is_(None))).all()
+    decisions = [
+        (r.id, r.action, Order.decode(r.body).scope, r.accepted_at, r.effective_at)
+        for r in rows
+        if _was_accepted(tx, r)
+    ]
     return outcome_of(sunset, policy.zone, decisions)
 
 
 def latched_sunsets(tx: Transaction, now: datetime) -> tuple[Sunken, ...]:
     """The outcomes that have latched. Neither another policy nor time undoes them."""
-    rows = tx.execute(sa.select(sunsets).where(sunsets.c.latched_at.is_not(None)))
-    return tuple(sunken_row(row, now) for row in rows)
+    return tuple(sunken_row(row, now) for row in latched_rows(tx))
+
+
+def latched_rows(tx: Transaction, deadline: date | None = None) -> list[sa.Row[Any]]:
+    """What the catalogue has as latched, and the journal too, in an entry that the vault wrote: rows alone are nothing.
+
+    Whoever can write in the catalogue could seal off reading with one, or keep what is due (`vault.log.vouching`).
+    """
+    return [row for row in _rows(tx) if deadline in (None, row.deadline) and _has_latched(tx, row)]
+
+
+def unbelieved_sunsets(tx: Transaction) -> list[date]:
+    """Deadlines that somebody wrote into the catalogue as latched."""
+    return [row.deadline for row in _rows(tx) if not _has_latched(tx, row)]
+
+
+def _rows(tx: Transaction) -> Sequence[sa.Row[Any]]:
+    return tx.execute(sa.select(sunsets).where(sunsets.c.latched_at.is_not(None))).all()
+
+
+def _has_latched(tx: Transaction, row: sa.Row[Any]) -> bool:
+    said = {
+        "ends_at": row.ends_at.isoformat(),
+        "outcome": row.outcome,
+        "order": row.order_id,
+        "covers": row.covers,
+        "kept": row.kept,
+        "kept_until": row.kept_until.isoformat() if row.kept_until else None,
+    }
+    told = our_entries(tx, "sunset latched", row.deadline.isoformat())
+    return any((one.at, one.facts) == (row.latched_at, said) for one in told)
+
+
+def _was_accepted(tx: Transaction, row: sa.Row[Any]) -> bool:
+    """Whether the vault accepted this order, as it stands."""
+    said = row.action, row.body.decode("utf-8"), row.effective_at.isoformat()
+    return any(
+        (one.at, one.facts["action"], one.facts["body"], one.facts["effective_at"]) == (row.accepted_at, *said)
+        for one in our_entries(tx, "order accepted", row.id)
+    )
 
 
 def kept_until(tx: Transaction, record_id: str, now: datetime) -> datetime | None:
     """Until when two people ordered a record to be kept, past its due date (P2); None: nobody did, or it is over."""
-    still = sunsets.c.latched_at.is_not(None) & (sunsets.c.kept_until > now)
     ends = [
         row.kept_until
-        for row in tx.execute(sa.select(sunsets).where(still))
-        if tx.execute(
+        for row in latched_rows(tx)
+        if row.kept_until is not None
+        and row.kept_until > now
+        and tx.execute(
             sa.select(records.c.id).where(records.c.id == record_id, sunken_row(row, now).preserves())
         ).first()
     ]
@@ -86,7 +133,7 @@ def verify_latched(tx: Transaction) -> None:
         OrderRefusedError: one is not.
     """  # noqa: D205
     versions = tx.execute(sa.select(policies).order_by(policies.c.version)).all()
-    for row in tx.execute(sa.select(sunsets).where(sunsets.c.latched_at.is_not(None))):
+    for row in latched_rows(tx):
         document = max((one.version, one.document) for one in versions if one.adopted_at <= row.latched_at)[1]
         policy = Policy.decode(document)
         if policy.sunset is None or policy.sunset.deadline != row.deadline:
@@ -118,7 +165,6 @@ class Authority:
 
 def authority_of(tx: Transaction, at: datetime) -> Authority | None:
     """Under which authority a sunset destroys at an instant: the last that had latched and destroys anything at all."""
-    latched = sunsets.c.latched_at.is_not(None) & (sunsets.c.latched_at <= at)
-    query = sa.select(sunsets).where(latched, sunsets.c.outcome != "PRESERVE").order_by(sunsets.c.deadline.desc())
-    row = tx.execute(query.limit(1)).one_or_none()
+    found = [row for row in latched_rows(tx) if row.latched_at <= at and row.outcome != "PRESERVE"]
+    row = max(found, key=lambda one: one.deadline, default=None)
     return None if row is None else Authority(row.deadline, row.outcome, row.order_id and OrderId(row.order_id))

@@ -33,7 +33,7 @@ from vault.timekeeping import observe_time, require_trusted_time
 from vault.wording import number_of
 
 from .ending import LAST_COPIES
-from .latched import Periods, latched_sunsets, standing_outcome, sunken, sunken_row
+from .latched import Periods, latched_rows, latched_sunsets, standing_outcome, sunken, sunken_row
 
 __all__ = [
     "LatchedSunset",
@@ -67,13 +67,12 @@ def require_not_sealed_off(tx: Transaction, record_id: str, now: datetime) -> No
     """
     over = latched_sunsets(tx, now)
     policy = current_policy(tx)
-    if policy.sunset is not None and now >= (ends_at := end_of(policy.sunset.deadline, policy.zone)):
+    sunset = policy.sunset
+    if sunset is not None and now >= end_of(sunset.deadline, policy.zone) and not latched_rows(tx, sunset.deadline):
         # Whoever should have latched it was dead, or time is SUSPECT.
-        known = sa.select(sunsets.c.latched_at).where(sunsets.c.deadline == policy.sunset.deadline)
-        if tx.execute(known).scalar() is None:
-            outcome = standing_outcome(tx, policy, policy.sunset)
-            covers = covered(policy.sunset, policy.zone)
-            over = (*over, sunken(ends_at, covers, outcome.kept, outcome.kept_until, now))
+        outcome, ends_at = standing_outcome(tx, policy, sunset), end_of(sunset.deadline, policy.zone)
+        covers = covered(sunset, policy.zone)
+        over = (*over, sunken(ends_at, covers, outcome.kept, outcome.kept_until, now))
     if not over:
         return
     predicate = Predicate(
@@ -122,7 +121,7 @@ def tick(vault: Vault) -> list[str]:
         require_trusted_time(tx)
         policy = current_policy(tx)
         said = _announce_and_latch(tx, policy, policy.sunset, now) if policy.sunset is not None else []
-        for row in list(tx.execute(sa.select(sunsets).where(sunsets.c.latched_at.is_not(None)))):
+        for row in latched_rows(tx):
             said += _defer(tx, policy, row, now)
     if said:
         publish(vault)

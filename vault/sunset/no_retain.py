@@ -11,15 +11,12 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import Final
 
-import sqlalchemy as sa
-
 from vault.catalogue import Transaction
-from vault.catalogue.law import sunsets
 from vault.clocks.clock import civil_date
 from vault.law.policy import Mode, Policy, due_on
 from vault.law.schedule import DESTROY
 
-from .latched import standing_outcome
+from .latched import latched_rows, standing_outcome
 
 __all__ = ["DAYS_IN_ALL", "due_of", "keeps_nothing"]
 
@@ -35,9 +32,8 @@ def keeps_nothing(tx: Transaction, policy: Policy) -> bool:
         if standing.name == DESTROY and standing.order_id is not None:
             # S2: somebody has decided it. The default alone, of a deadline that is ahead, changes nothing yet.
             return True
-    ended = sa.select(sunsets.c.covers).where(sunsets.c.outcome == DESTROY)
     # A sunset of some filing periods is not the end of the program.
-    return any(not covers for covers in tx.execute(ended).scalars())
+    return any(row.outcome == DESTROY and not row.covers for row in latched_rows(tx))
 
 
 def due_of(tx: Transaction, policy: Policy, completed_at: datetime) -> date:
