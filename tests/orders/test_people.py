@@ -123,6 +123,7 @@ def test_a_policy_is_one_canonical_document() -> None:
         document.replace(b'"floor_months":0', b'"floor_months":25'),
         document.replace(b'"retention_months":24', b'"retention_months":"24"'),
         document.replace(b'"mode":"retain"', b'"mode":"sometimes"'),
+        document.replace(b'"floor_months":0', b'"floor_months":3').replace(b'"mode":"retain"', b'"mode":"no-retain"'),
         document.replace(b'"sunset":null', b'"sunset":{}'),
         document.replace(b'"end_of_quarter":true', b'"end_of_quarter":1'),
         document.replace(b'"version":1', b'"version":0'),

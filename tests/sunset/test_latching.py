@@ -292,6 +292,12 @@ def test_a_recorded_decision_to_destroy_keeps_nothing_from_then_on(quick_world: 
     with pytest.raises(OrderRefusedError, match="two people can replace it"):
         withdraw_order(world.vault, order.id, "Handed in by mistake.")
     assert due_in_days(world.file()) == 29
+    # P1: a floor outlasts the thirty days, and no decision about an application hastens it.
+    adopt(world.vault, floor_months=3)
+    below = world.file()
+    assert due_in_days(below) == (date(2026, 4, 6) - date(2026, 1, 5)).days
+    with pytest.raises(RecordsAreKeptError):
+        decide_record(world.vault, world.center, below.id)
 
 
 def hold_everything(world: World) -> None:

@@ -104,10 +104,7 @@ class Policy:
         if not 1 <= self.retention_months <= MONTHS_LIMIT:
             message = f"The retention must be 1 to {MONTHS_LIMIT} months."
             raise PolicyError(message)
-        if not 0 <= self.floor_months <= MONTHS_LIMIT or self.floor_months > self.retention_months:
-            # P1: nothing can be filed under a policy that contradicts itself.
-            message = f"The floor of {self.floor_months} months is above the retention of {self.retention_months}."
-            raise PolicyError(message)
+        _check_floor(self)
         if not 1 <= self.abandon_after_hours <= HOURS_LIMIT:
             message = f"Unfinished records must be given up after 1 to {HOURS_LIMIT} hours."
             raise PolicyError(message)
@@ -277,6 +274,17 @@ def _check_sunset(sunset: Sunset | None) -> None:
             'The scope of a sunset is {"program": true}, or {"filed": [[from, to]]} with 1 to '
             f"{PERIODS_MAX} filing periods as pairs of dates."
         )
+        raise PolicyError(message)
+
+
+def _check_floor(policy: Policy) -> None:
+    """P1: nothing can be filed under a policy that contradicts itself."""
+    floor = policy.floor_months
+    if not 0 <= floor <= MONTHS_LIMIT or floor > policy.retention_months:
+        message = f"The floor of {floor} months is above the retention of {policy.retention_months}."
+        raise PolicyError(message)
+    if policy.mode is Mode.NO_RETAIN and floor:
+        message = f"The mode no-retain keeps records for 30 days at the most, and the floor is {floor} months."
         raise PolicyError(message)
 
 

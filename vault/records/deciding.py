@@ -51,7 +51,8 @@ def decide_record(vault: Vault, caller: Caller, record_id: str) -> Decided:
             raise RecordIncompleteError(message)
         # P2: what was filed while records were kept goes by the policy it was filed under, whatever was decided since.
         last = civil_date(row.completed_at, policy.zone) + timedelta(days=DAYS_IN_ALL)
-        if not keeps_nothing(tx, policy) or row.due_on >= last:
+        # P1: nor does a decision hasten anything below the law's floor.
+        if policy.floor_months or not keeps_nothing(tx, policy) or row.due_on >= last:
             raise RecordsAreKeptError
         due = min(row.due_on, civil_date(now, policy.zone))
         if due < row.due_on:

@@ -40,6 +40,9 @@ def due_of(tx: Transaction, policy: Policy, completed_at: datetime) -> date:
     """The day on which a record that is completed at an instant falls due, whichever mode the program is in."""
     day = civil_date(completed_at, policy.zone)
     if keeps_nothing(tx, policy):
+        if policy.floor_months:
+            # P1: the law's floor outlasts a mode that nobody chose for this record.
+            return due_on(day, policy.floor_months)
         # The sweep of that night ends the thirtieth day.
         return day + timedelta(days=DAYS_IN_ALL - 1)
     return due_on(day, policy.retention_months)
