@@ -62,7 +62,7 @@ __all__ = ["destroy", "destruction_app", "scrub", "sweep"]
 
 _WHY = {
     "due": "its retention date has come",
-    "ordered": "not held",
+    "ordered": "no open hold protects it",
     "given up": "was opened and never completed",
     "held": "a hold protects it",
     "not eligible": "it may not be destroyed now",
@@ -226,7 +226,7 @@ def _confirm(seen: Forecast) -> None:
     count = sum(seen.would_die.values())
     records = number_of(count, "record")
     phrase = f"destroy {records}"
-    note(f"This destroys {records} for ever. To go on, type: {phrase}")
+    note(f"This destroys up to {records} for ever. To go on, type: {phrase}")
     try:
         typed = input("> ")
     except EOFError:
@@ -241,6 +241,7 @@ def _show_forecast(vault: Vault, seen: Forecast, *, as_json: bool) -> None:
         print_json(
             {
                 "cause": seen.cause,
+                "at_most": seen.blind,
                 "dies": dies,
                 "lives": lives,
                 "would_die": seen.would_die,
@@ -254,8 +255,12 @@ def _show_forecast(vault: Vault, seen: Forecast, *, as_json: bool) -> None:
         table(("", "records", "because"), rows)
     refused = _refusals(vault, seen.cause)
     unless = ", if it were not refused" if refused else ""
-    would = f"{_CALLED[seen.cause]} now would destroy {number_of(dies, 'record')} and keep {lives}{unless}."
-    say(f"{would} Nothing was changed.")
+    most = ("at most ", " or more") if seen.blind else ("", "")
+    dead, kept = f"{most[0]}{number_of(dies, 'record')}", f"{lives}{most[1]}"
+    say(f"{_CALLED[seen.cause]} now would destroy {dead} and keep {kept}{unless}. Nothing was changed.")
+    if seen.blind:
+        # H11: said always, for it must not depend on whether there is such a hold.
+        note("Whom counsel alone knows to be held is not told apart here; if there is anybody, they are kept.")
     for sentence in refused:
         note(sentence)
 

@@ -73,12 +73,20 @@ def test_a_dry_run_tells_and_changes_nothing(operator: Operator, cause: str) -> 
         == {
             "sweep": {
                 "cause": "sweep",
+                "at_most": False,
                 "dies": 1,
                 "lives": 2,
                 "would_die": {"due": 1},
                 "would_live": {"held": 1, "not eligible": 1},
             },
-            "scrub": {"cause": "scrub", "dies": 2, "lives": 1, "would_die": {"ordered": 2}, "would_live": {"held": 1}},
+            "scrub": {
+                "cause": "scrub",
+                "at_most": True,
+                "dies": 2,
+                "lives": 1,
+                "would_die": {"ordered": 2},
+                "would_live": {"held": 1},
+            },
         }[cause]
     )
     after = operator.run("status", "--json").data

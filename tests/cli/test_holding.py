@@ -100,7 +100,14 @@ def test_a_sealed_hold_is_in_no_list_but_for_whoever_has_counsels_key(operator: 
     """H11: authority, docket and reason are nowhere; the records are only not eligible."""
     staff(operator)
     due = operator.file(1)[0]
+    foreseen = [operator.run("scrub", "--dry-run", *words) for words in ((), ("--json",))]
+    assert "would destroy at most 1 record and keep 0 or more" in foreseen[0].out
     hold = operator.run("hold", "place", due, *CASE, "--sealed", "--reason", "grand jury", "--json").data["hold"]
+    # No death of what it protects is promised, in the same words as without it; it counts as what is not due does.
+    assert [operator.run("scrub", "--dry-run", *words) for words in ((), ("--json",))] == foreseen
+    nothing_due = {"cause": "sweep", "at_most": False, "dies": 0, "lives": 1}
+    nothing_due |= {"would_die": {}, "would_live": {"not eligible": 1}}
+    assert operator.run("sweep", "--dry-run", "--json").data == nothing_due
     assert operator.run("sweep", "--json").data["counts"] == {
         "listed": 0,
         "withdrawn": 0,

@@ -54,6 +54,8 @@ class Forecast:
     cause: Cause
     would_die: dict[str, int]
     would_live: dict[str, int]
+    blind: bool = False
+    """As if there were no sealed holds: at most so many would die."""
 
 
 def predicate_at(
@@ -78,7 +80,7 @@ def forecast(vault: Vault, cause: Cause) -> Forecast:
     with vault.catalogue.read() as tx:
         counts = count_verdicts(tx, predicate_at(tx, cause, vault.clock.now(), blind=blind))
     dies = {name: count for name, count in counts.items() if name in CONDEMNABLE}
-    return Forecast(cause, dies, {name: count for name, count in counts.items() if name not in dies})
+    return Forecast(cause, dies, {name: count for name, count in counts.items() if name not in dies}, blind)
 
 
 def forecast_ordered(vault: Vault, order_id: str, action: Action) -> Forecast:
@@ -95,7 +97,7 @@ def forecast_ordered(vault: Vault, order_id: str, action: Action) -> Forecast:
         judged = judge_named(tx, predicate_at(tx, cause, now, blind=True), [one[0] for one in listed])
     counts = Counter(verdict for _, _, verdict in judged.values())
     dies = {name: count for name, count in counts.items() if name in CONDEMNABLE}
-    return Forecast(cause, dies, {name: count for name, count in counts.items() if name not in dies})
+    return Forecast(cause, dies, {name: count for name, count in counts.items() if name not in dies}, blind=True)
 
 
 def freeze_sweep(vault: Vault) -> DestructionId:
