@@ -249,6 +249,41 @@ def test_what_is_preserved_or_held_for_the_future_takes_the_end_away(quick_world
 
 
 @on_sqlite
+@pytest.mark.parametrize("replaced", [True, False], ids=["replaced in time", "nobody replaced the key"])
+def test_everything_is_dead_around_the_deadline_and_a_hold_captures_what_is_filed(
+    quick_world: World, kms: AwsKmsCustodian, *, replaced: bool
+) -> None:
+    """S4, S5, S7, H8: who was captured lives, who was not goes with the first start, and the paper says why."""
+    world = quick_world
+    gone = world.file()
+    end_program(world)
+    assert renewed(world) == [Tree.ACTIVE]
+    terms = Terms(Kind.COURT_ORDER, AUTHORITY, "2016-080306")
+    holds.place_hold(world.vault, terms, Scope(filed_from=date(2026, 1, 7), includes_future=True), "counsel")
+    assert (alarmed(world), renewed(world) if replaced else []) == (True, [Tree.ACTIVE] * replaced)
+    world.advance(days=2)
+    captured = world.file()
+    # The service looks at the clocks every minute; the destroyer may be dead for weeks already.
+    tick(world.vault)
+    to(world, OVER - timedelta(hours=30))
+    # From here on nothing runs, neither service nor destroyer, until days after the deadline.
+    to(world, OVER + timedelta(days=3))
+    assert sealed_off(world, gone.id)
+    world.assert_readable(captured)
+    first = tick(world.vault)
+    assert "It was over since 2026-03-09T04:00:00Z; Shredvault was not running." in first[0]
+    assert any("1 record is held past the deadline" in sentence for sentence in first)
+    # With the hold the key service was to end nothing: never lost before its time goes first. Else it did.
+    assert ends_at_deadline(world) == (FREE if replaced else BOUND)
+    done = world.destroy(Cause.SUNSET)
+    assert (done.condemned, done.observed.get("survivors_lost", 0)) == (1, 0)
+    world.assert_destroyed(gone)
+    world.assert_readable(captured, world.file())
+    deadline = issue_certificate(world.vault, done.id).content["deadline"]
+    assert (deadline["met"], bool(deadline["why"])) == (False, True)
+
+
+@on_sqlite
 def test_a_copy_that_was_cut_off_is_made_good_before_the_end(
     quick_world: World, kms: AwsKmsCustodian, monkeypatch: pytest.MonkeyPatch
 ) -> None:

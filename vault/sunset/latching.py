@@ -32,7 +32,7 @@ from vault.orders.order import spell_instant
 from vault.timekeeping import observe_time, require_trusted_time
 from vault.wording import number_of
 
-from .ending import LAST_COPIES
+from .ending import LAST_COPIES, end_for_active_master
 from .latched import Periods, latched_rows, latched_sunsets, standing_outcome, sunken, sunken_row
 
 __all__ = [
@@ -129,10 +129,15 @@ def tick(vault: Vault) -> list[str]:
 
 
 def _copy_in_time(vault: Vault, now: datetime) -> None:
-    """S7: what is held gets its copy in the held tree before the active tree's master ends at the deadline."""
+    """S7: what is held gets its copy in the held tree before the active tree's master ends at the deadline.
+
+    In the last day; and before, where the master is not to end so any more and nobody has replaced it yet: then a hold
+    may capture whatever is filed, and everything may be dead until the deadline is over.
+    """
     with vault.catalogue.read() as tx:
         end = keys.planned_end(tx, keys.current_root(tx, Tree.ACTIVE).master)
-    if end is not None and end - LAST_COPIES <= now < end:
+        wrongly = end is not None and end != end_for_active_master(tx, now)
+    if end is not None and now < end and (wrongly or end - LAST_COPIES <= now):
         copy_held_keys(vault)
 
 
