@@ -11,6 +11,7 @@ unless that would cost a key that opens a record. One on a server is not touched
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -88,6 +89,8 @@ def _main(home: str, endpoint: str, serving: str) -> int:
     # Its parent asks it to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     harden()
+    # See `main` of the command line.
+    gc.freeze()
     try:
         put_in_order(Path(home), endpoint or None, serving)
     except KNOWN_ERRORS as known:

@@ -11,6 +11,7 @@ that this process is alive. PARENT is the supervisor's process id. Nothing here 
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -111,6 +112,8 @@ def _start(words: list[str]) -> int:
     if not die_with_parent(int(parent)):
         return _ORPHANED
     hardening = harden()
+    # What has been imported stays. Looking through it for garbage takes long, and a fence waits for a worker's end.
+    gc.freeze()
     log = make_log()
     with routed(log, "", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
         event = f"worker begins; {hardening}"
