@@ -78,7 +78,7 @@ def shown_commands(page: str) -> set[str]:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_the_pages_show_commands_and_options_that_there_are(path: Path) -> None:
-    known = {name: _options(name) for name in COMMANDS}
+    known = _options()
     groups = {name.rpartition(" ")[0] for name in COMMANDS if " " in name}
     for shown in shown_commands(path.read_text("utf-8")):
         words = shown.split()
@@ -91,8 +91,16 @@ def test_the_pages_show_commands_and_options_that_there_are(path: Path) -> None:
         assert used <= known[name] | {"--help"}, (shown, used - known[name])
 
 
-def _options(name: str) -> set[str]:
-    command: Any = typer.main.get_command(app)
-    for word in name.split():
-        command = command.commands[word]
-    return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+def _options() -> dict[str, set[str]]:
+    """The options of each command."""
+    # Building the command line takes longer than all the rest: once for all commands.
+    line: Any = typer.main.get_command(app)
+    found = {}
+    for name in COMMANDS:
+        command = line
+        for word in name.split():
+            command = command.commands[word]
+        found[name] = {
+            option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+    return found

@@ -29,6 +29,8 @@ from vault.home import open_vault
 from vault.trees.keyring import custodian_of
 
 WAIT_SECONDS = 120.0
+LOOK_EVERY_S = 0.05
+"""Looking through all processes, as most conditions do, takes a tenth of that."""
 START_SECONDS = 150.0
 """Programs that are not compiled yet, on a machine that has much else to do."""
 PDF_HEAD, PDF_END = b"%PDF-1.7\n", b"\n%%EOF\n"
@@ -36,11 +38,13 @@ MIB = 1024 * 1024
 AUDIT = ("--kind", "audit", "--authority", "Comptroller", "--docket", "1")
 
 
-def eventually(holds: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
+def eventually(
+    holds: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS, *, every_s: float = LOOK_EVERY_S
+) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"It did not come about in time: {what}."
-        time.sleep(0.01)
+        time.sleep(every_s)
 
 
 def canary() -> bytes:

@@ -33,7 +33,7 @@ def test_after_completion_no_process_has_an_old_key_or_a_destroyed_plaintext(ser
         destroyer = service.operator.start("scrub", service.operator.order_scrub(), "--yes", "--json")
         try:
             query = "SELECT count(*) FROM destructions WHERE kind = 'scrub' AND completed_at IS NOT NULL"
-            eventually(lambda: service.rows(query)[0][0] == 1, "the scrub is complete")
+            eventually(lambda: service.rows(query)[0][0] == 1, "the scrub is complete", every_s=0.002)
             stop(destroyer.pid)
             after = service.scan(old, destroyer.pid)
             destroyer.send_signal(signal.SIGCONT)
