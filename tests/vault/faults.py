@@ -25,21 +25,22 @@ class Fuse:
     """Counts boundaries and blows at the n-th.
 
     `dies`: the process ends *before* the effect, and every later call ends too. Otherwise one service
-    fails once, *after* its effect: the answer was lost.
+    fails once, *after* its effect: the answer was lost. `only`: other boundaries than these do not count.
     """
 
-    def __init__(self, at: int | None, *, dies: bool) -> None:
+    def __init__(self, at: int | None, *, dies: bool, only: frozenset[str] | None = None) -> None:
         self.count = 0
         self.blown: str | None = None
         self._at = at
         self._dies = dies
+        self._only = only
 
     def reach(self, what: str, when: str, failure: Callable[[], Exception]) -> None:
         if self.blown is not None:
             if self._dies:
                 raise Died
             return
-        if when != ("before" if self._dies else "after"):
+        if when != ("before" if self._dies else "after") or (self._only and what not in self._only):
             return
         self.count += 1
         if self.count == self._at:
