@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
 
-from keystore import KeyGraphError, Tree
+from keystore import Custodian, KeyGraphError, Tree
 from vault.catalogue import Transaction, keys
 from vault.catalogue.destructions import Destruction, condemn, listed_ids, load_list, update
 from vault.catalogue.holding import end_parts, held_slots
@@ -45,6 +45,23 @@ Progress = Callable[[str], None]
 STEPS: Final = ("intent", "create master", "stage", "condemn", "fence", "destroy master", "record")
 
 
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """A destruction with its frozen list, and by what it is judged again."""
+
+    destruction: Destruction
+    slots: Mapping[int, int]
+    revisions: Mapping[int, int]
+    """Of the cohorts, when the list was frozen."""
+    ended_at: datetime | None
+    """When the custodian ended the master of the tree at the deadline (S7); None: it did not."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether records die, and not copies in the held tree."""
+        return self.destruction.tree is Tree.ACTIVE
+
+
 def condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> None:
     """Steps 1 to 4: when this returns, the destruction has its condemned and must be carried to its end.
 
@@ -56,39 +73,28 @@ def condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> 
         CustodianError, ObjectStoreError, CatalogueError: a service failed.
     """
     with vault.catalogue.read() as tx:
-        frozen, frozen_at = load_list(tx, destruction.id)
-        # S7: what the custodian has ended at the deadline opens no more, and no cohort can be carried over from it.
         end = ended_at(vault, tx, Tree.ACTIVE) if destruction.kind == Cause.SUNSET else None
-        listed: Mapping[int, int] = frozen if end is None else whole_list(tx, frozen)
+        listing = _Listing(destruction, *load_list(tx, destruction.id), end)
+        # S7: what the custodian has ended at the deadline opens no more, and no cohort can be carried over from it.
+        listed: Mapping[int, int] = listing.slots if end is None else whole_list(tx, listing.slots)
     excused: dict[int, int] = {}
     # 1. Intent: the touched cohorts give out no more slots; the new master's name is known before it exists.
     progress("intent")
-    now = vault.clock.now()
-    master = f"{destruction.tree}-{destruction.id}"
-    with vault.catalogue.write() as tx:
-        if destruction.tree is Tree.ACTIVE:
-            _close_cohorts(tx, listed, now)
-        root = keys.current_root(tx, destruction.tree)
-        address = destruction.moves_to or keys.custodian_address(tx, root.master)
-        custodian = vault.custody.at(address)
-        to_end = destruction.tree is Tree.ACTIVE and custodian.ends_masters
-        ends_at = end_for_active_master(tx, now) if to_end else None
-        keys.plan_master(tx, master, destruction.tree, root.epoch + 1, address, now, ends_at)
-        update(tx, destruction.id, new_master=master)
-        facts = {"new_master": master, "custodian": address, "ends_at": ends_at and ends_at.isoformat()}
-        note(tx, now, "intent", destruction.id, facts)
+    custodian, master, ends_at = _intend(vault, listing, listed)
     # 2. The new master.
     progress("create master")
     publish(vault)
     custodian.create(master, ends_at)
-    ids = _store_ids(vault, destruction, frozen)
+    ids = _store_ids(vault, listing)
     for _ in range(STAGINGS):
         # 3. Stage, mirror, read back, check.
         progress("stage")
         with vault.catalogue.read() as tx:
             now_at = revisions_of(tx)
-            changed = {cohort: slots for cohort, slots in listed.items() if now_at[cohort] != frozen_at.get(cohort)}
-            spared = _spared(tx, vault, destruction, changed, end)
+            changed = {
+                cohort: slots for cohort, slots in listed.items() if now_at[cohort] != listing.revisions.get(cohort)
+            }
+            spared = _spared(tx, vault, listing, changed)
             plan = plan_tree(tx, destruction.tree, listed, spared, every=end is not None)
         for cohort, slots in spared.items():
             excused[cohort] = excused.get(cohort, 0) | slots
@@ -98,7 +104,7 @@ def condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> 
             staging = stage_from_held(vault, plan, master)
         # 4. Condemn.
         progress("condemn")
-        if _condemn(vault, destruction, frozen, listed, excused, staging, end, ids):
+        if _condemn(vault, listing, staging, listed, excused, ids):
             return
         # Whom this staging spared has its key in a pack under the new master: nobody of those may die now.
         listed = dict(plan.condemned)
@@ -106,12 +112,32 @@ def condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> 
     raise BusyError(message)
 
 
-def _store_ids(vault: Vault, destruction: Destruction, frozen: Mapping[int, int]) -> Sequence[bytes]:
+def _intend(vault: Vault, listing: _Listing, listed: Mapping[int, int]) -> tuple[Custodian, str, datetime | None]:
+    """Step 1. Returns at which custodian the new master is to be made, its name, and when it is to end by itself."""
+    destruction, now = listing.destruction, vault.clock.now()
+    master = f"{destruction.tree}-{destruction.id}"
+    with vault.catalogue.write() as tx:
+        if listing.is_active:
+            _close_cohorts(tx, listed, now)
+        root = keys.current_root(tx, destruction.tree)
+        address = destruction.moves_to or keys.custodian_address(tx, root.master)
+        custodian = vault.custody.at(address)
+        to_end = listing.is_active and custodian.ends_masters
+        ends_at = end_for_active_master(tx, now) if to_end else None
+        keys.plan_master(tx, master, destruction.tree, root.epoch + 1, address, now, ends_at)
+        update(tx, destruction.id, new_master=master)
+        facts = {"new_master": master, "custodian": address, "ends_at": ends_at and ends_at.isoformat()}
+        note(tx, now, "intent", destruction.id, facts)
+    return custodian, master, ends_at
+
+
+def _store_ids(vault: Vault, listing: _Listing) -> Sequence[bytes]:
     """Put the ids on the list into the bucket, for whoever asks after a rebuild; returns them in order."""
-    if destruction.tree is not Tree.ACTIVE or not destruction.listed:
+    destruction = listing.destruction
+    if not listing.is_active or not destruction.listed:
         return ()
     with vault.catalogue.read() as tx:
-        ids = listed_ids(tx, frozen)
+        ids = listed_ids(tx, listing.slots)
     if tree_hash(ids) != destruction.list_root:
         message = "The records of the frozen list are not those that its root was made of."
         raise KeyGraphError(message)
@@ -126,15 +152,13 @@ def _close_cohorts(tx: Transaction, listed: Mapping[int, int], now: datetime) ->
         tx.execute(sa.update(cohorts).where(cohorts.c.id == cohort).values(closed_at=now))
 
 
-def _spared(
-    tx: Transaction, vault: Vault, destruction: Destruction, among: Mapping[int, int], end: datetime | None
-) -> dict[int, int]:
+def _spared(tx: Transaction, vault: Vault, listing: _Listing, among: Mapping[int, int]) -> dict[int, int]:
     """Slots of listed cohorts whose records may not be condemned now (or whose held copy may not go)."""
-    spared: dict[int, int] = {}
+    destruction, spared = listing.destruction, dict[int, int]()
     if destruction.kind == MOVE:
         return spared
     if destruction.hold_id is None:
-        test = predicate_at(tx, Cause(destruction.kind), vault.clock.now(), ended=end is not None)
+        test = predicate_at(tx, Cause(destruction.kind), vault.clock.now(), ended=listing.ended_at is not None)
         pairs = not_eligible(tx, test, among.keys())
     else:
         ending = (destruction.hold_id, destruction.frozen_at)
@@ -155,22 +179,38 @@ def _require_active_copies(tx: Transaction, among: Mapping[int, int]) -> None:
 
 def _condemn(
     vault: Vault,
-    destruction: Destruction,
-    frozen: Mapping[int, int],
+    listing: _Listing,
+    staging: Staging,
     listed: Mapping[int, int],
     excused: Mapping[int, int],
-    staging: Staging,
-    end: datetime | None,
     ids: Sequence[bytes],
 ) -> bool:
-    """Step 4, the point of no return. False: the world changed, stage again."""
+    """Step 4, the point of no return. False: the world changed, stage again.
+
+    Of `listing`, earlier stagings have left `listed`; `excused` are those whom the predicate spared.
+    """
+    destruction, plan = listing.destruction, staging.plan
     judged = observe_time(vault)
     clocks = {name: at.isoformat() for name, at in judged.readings.items()} if isinstance(judged, Trusted) else {}
     now = vault.clock.now()
-    plan = staging.plan
     lost = sum(bits.bit_count() for bits in plan.survivors.values()) - staging.report.survivors_opened
-    withdrawn = {cohort: left for cohort, slots in frozen.items() if (left := slots & ~plan.condemned.get(cohort, 0))}
-    unaccounted = sum((left & ~excused.get(cohort, 0)).bit_count() for cohort, left in withdrawn.items())
+    withdrawn = {
+        cohort: left for cohort, slots in listing.slots.items() if (left := slots & ~plan.condemned.get(cohort, 0))
+    }
+    unaccounted = sum(
+        (left & ~excused.get(cohort, 0)).bit_count() for cohort, left in withdrawn.items() if listing.is_active
+    )
+    observed: dict[str, object] = {
+        "graph": asdict(staging.report),
+        "pages_rewritten": staging.pages,
+        "pages_dropped": len(plan.dropped),
+        "mirror_bytes": staging.mirror_bytes,
+        "time_sources": clocks,
+    }
+    if unaccounted:
+        observed["not_executed"] = unaccounted
+    if listing.ended_at is not None:
+        observed |= {"ended_by_custodian_at": listing.ended_at.isoformat(), "survivors_lost": lost}
     with vault.catalogue.write() as tx:
         if destruction.kind != MOVE:
             # A move loses nobody, and one that waits may let a master run out.
@@ -180,14 +220,14 @@ def _condemn(
             for cohort, revision in revisions_of(tx).items()
             if cohort in listed and revision != plan.revisions[cohort]
         }
-        if changed and not _same_verdicts(tx, vault, destruction, changed, plan, end):
+        if changed and not _same_verdicts(tx, vault, listing, changed, plan):
             tx.rollback()
             return False
         if not keys.switch(tx, destruction.tree, base=staging.base_version, to=staging.version, dropped=plan.dropped):
             tx.rollback()
             return False
         claim_authority(tx, destruction, now)
-        if destruction.tree is Tree.ACTIVE:
+        if listing.is_active:
             _require_no_held_copies(tx, plan)
             condemn(tx, destruction.id, plan.condemned, plan.survivors, plan.keyless)
         elif destruction.hold_id is not None:
@@ -197,26 +237,13 @@ def _condemn(
             destruction.id,
             condemned_at=now,
             condemned=plan.condemned_count,
-            withdrawn=destruction.listed - plan.condemned_count if destruction.tree is Tree.ACTIVE else 0,
+            withdrawn=destruction.listed - plan.condemned_count if listing.is_active else 0,
             old_master=staging.base_master,
             old_version=staging.base_version,
             staged_version=staging.version,
-            observed={
-                "graph": asdict(staging.report),
-                "pages_rewritten": staging.pages,
-                "pages_dropped": len(plan.dropped),
-                "mirror_bytes": staging.mirror_bytes,
-                "time_sources": clocks,
-                **({"not_executed": unaccounted} if unaccounted and destruction.tree is Tree.ACTIVE else {}),
-                **({"ended_by_custodian_at": end.isoformat(), "survivors_lost": lost} if end is not None else {}),
-            },
+            observed=observed,
         )
-        if end is not None and lost:
-            # They were to live, and had no copy when the master ended. An incident, and no destruction.
-            note(tx, now, "survivors without a key", destruction.id, {"count": lost})
-        if unaccounted and destruction.tree is Tree.ACTIVE:
-            # Approved, not withdrawn, and not destroyed: their keys are missing. An alarm, not a success.
-            note(tx, now, "approved and not executed", destruction.id, {"count": unaccounted})
+        _note_failures(tx, now, listing, lost, unaccounted)
         facts = {"count": plan.condemned_count, "version": staging.version, "withdrawn": pack_slots(withdrawn)}
         if ids and withdrawn:
             # Whoever reads the list without the catalogue must not take them for destroyed.
@@ -224,6 +251,16 @@ def _condemn(
             facts["withdrawn_places"] = pack_places(places, len(ids))
         note(tx, now, "condemned", destruction.id, facts)
     return True
+
+
+def _note_failures(tx: Transaction, now: datetime, listing: _Listing, lost: int, unaccounted: int) -> None:
+    """Two incidents, neither of them a success."""
+    if listing.ended_at is not None and lost:
+        # They were to live, and had no copy when the master ended. No destruction.
+        note(tx, now, "survivors without a key", listing.destruction.id, {"count": lost})
+    if unaccounted:
+        # Approved, not withdrawn, and not destroyed: their keys are missing.
+        note(tx, now, "approved and not executed", listing.destruction.id, {"count": unaccounted})
 
 
 def _require_no_held_copies(tx: Transaction, plan: Plan) -> None:
@@ -237,14 +274,13 @@ def _require_no_held_copies(tx: Transaction, plan: Plan) -> None:
 def _same_verdicts(
     tx: Transaction,
     vault: Vault,
-    destruction: Destruction,
+    listing: _Listing,
     changed: Mapping[int, int],
     plan: Plan,
-    end: datetime | None,
 ) -> bool:
     """Ask the predicate again, for every record of the cohorts in which something happened since the plan."""
-    spared = _spared(tx, vault, destruction, changed, end)
-    again = plan_tree(tx, destruction.tree, changed, spared, every=end is not None)
+    spared = _spared(tx, vault, listing, changed)
+    again = plan_tree(tx, listing.destruction.tree, changed, spared, every=listing.ended_at is not None)
     return all(
         again.condemned.get(cohort) == plan.condemned.get(cohort)
         and again.survivors.get(cohort) == plan.survivors.get(cohort)
