@@ -7,7 +7,8 @@ How a master is found. The alias `alias/<prefix><name>` is made last, so that a 
 means a whole master. The key's description, set as it is created, names the master too: through it a key whose alias
 was never made, was removed or points elsewhere is found by looking through all keys. A key is the master only
 where both agree. A key that was emptied by us is described so before its deletion is scheduled; any other key
-in deletion is taken to have its material, since its deletion can be cancelled.
+in deletion is taken to have its material, since its deletion can be cancelled. For a destruction that mark does not
+count: whoever administers the account can write it too.
 
 What a wrap is: the key's id (16 bytes), a tag (32 bytes), KMS's ciphertext. The tag is keyed with the root key itself
 and covers all the rest, so what KMS answers is checked rather than believed. With the id, a destroyed master is tried
@@ -210,6 +211,19 @@ class AwsKmsCustodian:
             self._kms.ask("decrypt", KeyId=key_id, **request)
             message = f"The master {name} has no alias any more, and its key {key_id} still decrypts."
             raise CustodianError(message)
+        # Nor is a refusal: somebody may have disabled the key, or scheduled its deletion, and can undo both. What its
+        # description says counts only where `destroy` finds it by that, and so has emptied it.
+        left = look(self._kms, key_id)
+        if left is not None and (has_material(self._kms, left) or self._is_hidden(name, left)):
+            message = (
+                f"The master {name} has no alias any more, and its key {key_id} ({left.state}) still has its material, "
+                "or may have. Cancel its deletion if it is to be deleted, see that its description is "
+                f"`{self._described(name)}`, and repeat."
+            )
+            raise CustodianError(message)
+
+    def _is_hidden(self, name: str, key: KmsKey) -> bool:
+        return key.state == "PendingDeletion" and not self._is_mine(name, key)
 
     def describe(self, name: str) -> MasterState:
         """See `Custodian.describe`. LIVE while any key of that name has, or may have, material; disabled included."""

@@ -136,14 +136,14 @@ def empty(kms: Kms, key_id: str, sleep: Callable[[float], None]) -> None:
         CustodianUnavailableError: KMS still shows or uses material, or does not answer.
     """
     key = look(kms, key_id)
-    if key is None or (key.state == "PendingDeletion" and key.is_marked_empty):
+    if key is None:
         return
     if key.origin != "EXTERNAL" or key.custom_store or key.multi_region:
         message = f"The key {key_id} was not made by Shredvault, and its material cannot be deleted at once."
         raise CustodianError(message)
     still = f"KMS still shows or uses material of the key {key_id} after its deletion. Repeat."
     if key.state == "PendingDeletion":
-        # Scheduled by somebody else, who could cancel it with the material still inside.
+        # Perhaps by somebody else, who could cancel it with the material still inside, whatever the description says.
         with suppress(KeyUnusableError):
             kms.ask("cancel_key_deletion", KeyId=key_id)
         settled(lambda: _state(kms, key_id) != "PendingDeletion", sleep, still)

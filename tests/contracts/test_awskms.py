@@ -769,3 +769,39 @@ def test_a_share_destroyed_at_kms_is_noticed(
     assert f"still at {files.uri}" in str(seen.value)
     split.destroy("a")
     assert split.names() == frozenset()
+
+
+HIDINGS: dict[str, Callable[[StrictKms, StoredKey], None]] = {
+    "as emptied, and to be deleted": lambda server, key: hide(
+        server, key, key.description + " emptied", scheduled=True
+    ),
+    "under another name, disabled": lambda server, key: hide(server, key, "payroll", alias=False),
+    "under another name, to be deleted": lambda server, key: hide(server, key, "payroll", alias=False, scheduled=True),
+    "under another name, as emptied": lambda server, key: hide(server, key, "x emptied", alias=False, scheduled=True),
+}
+
+
+def hide(server: StrictKms, key: StoredKey, description: str, *, alias: bool = True, scheduled: bool = False) -> None:
+    """As somebody can who administers the account: both a disabled key and a scheduled deletion can be undone."""
+    key.description, key.enabled = description, False
+    key.deletion = server.now() + 30 * 86400 if scheduled else None
+    if not alias:
+        server.aliases = {name: ident for name, ident in server.aliases.items() if ident != key.ident}
+
+
+@pytest.mark.parametrize("hiding", HIDINGS.values(), ids=HIDINGS)
+def test_a_key_that_somebody_has_hidden_is_not_taken_for_destroyed(
+    server: StrictKms, custodian: AwsKmsCustodian, root_key: Key, hiding: Callable[[StrictKms, StoredKey], None]
+) -> None:
+    """What can be written at KMS by others is no evidence: not the description, not the alias, and not the state."""
+    roots = []
+    for at, name in ((1, "a"), (2, "b")):
+        custodian.create(name)
+        wrapped = custodian.wrap(name, root_key, root_context(bytes(16), Tree.ACTIVE, at, at))
+        roots.append(SealedRoot(Tree.ACTIVE, at, at, name, wrapped, b""))
+    key = server.only("shredvault- a")
+    hiding(server, key)
+    with suppress(CustodianError):
+        destroy_master(bytes(16), Standing(custodian, roots[0]), Standing(custodian, roots[1]))
+        assert not any(material.imported for material in key.materials), "it says that it is destroyed"
+    assert server.only("shredvault- b").materials[0].imported
