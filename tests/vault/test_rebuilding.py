@@ -20,7 +20,7 @@ from vault.catalogue.schema import access_tokens
 from vault.destruction.carrying_out import destroy_returned, recover_destructions, require_newest
 from vault.destruction.listed_ids import list_name
 from vault.destruction.reclaim import reclaim
-from vault.errors import DamagedError, DestroyedError, NotFoundError, OldCatalogueError
+from vault.errors import DamagedError, DestroyedError, DestructionRefusedError, NotFoundError, OldCatalogueError
 from vault.holds import list_holds
 from vault.ids import new_id
 from vault.ledger import publishing as ledger
@@ -259,6 +259,42 @@ def test_a_revoked_token_does_not_come_back(quick_world: World, databases: Datab
     world, _ = rebuilt(quick_world, databases)
     assert {line.id for line in list_tokens(world.vault) if line.revoked_at} == {token}
     assert len(before) == 2
+
+
+def test_what_the_mirror_has_lost_is_mirrored_again_before_a_master_dies(
+    quick_world: World, databases: Databases
+) -> None:
+    """Somebody deletes packs on which the living depend; the catalogue still has their pages, until it is lost too."""
+    due = quick_world.file()
+    quick_world.advance(days=400)
+    kept, held = quick_world.file(), quick_world.file()
+    place_hold(quick_world.vault, [held.id], "16-cv-1")
+    quick_world.advance(days=400)
+    bucket = quick_world.vault.bucket
+    bucket.delete_every_version({version.name for version in bucket.versions(PACKS)})
+    quick_world.sweep()
+    world, done = rebuilt(quick_world, databases)
+    assert (done.records, done.lost) == (2, [])
+    world.assert_readable(kept, held)
+    world.assert_destroyed(due)
+
+
+def test_a_tree_of_which_the_catalogue_has_lost_pages_is_not_rewritten(
+    quick_world: World, databases: Databases
+) -> None:
+    """Their keys are in the packs, under the master that a destruction would end."""
+    due = quick_world.file()
+    quick_world.advance(days=400)
+    kept = quick_world.file()
+    quick_world.advance(days=400)
+    quick_world.run(f"DELETE FROM tree_pages WHERE cohort_id = {quick_world.place(kept)[0]}")
+    with pytest.raises(DestructionRefusedError, match="pages of 1 cohort"):
+        quick_world.sweep()
+    world, done = rebuilt(quick_world, databases)
+    assert (done.records, done.lost) == (2, [])
+    world.assert_readable(kept)
+    world.sweep()
+    world.assert_destroyed(due)
 
 
 def test_masters_destroyed_before_a_rebuild_are_known_when_they_come_back(

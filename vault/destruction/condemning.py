@@ -243,7 +243,7 @@ def _condemn(
             staged_version=staging.version,
             observed=observed,
         )
-        _note_failures(tx, now, listing, lost, unaccounted)
+        _note_incidents(tx, now, listing, staging, lost, unaccounted)
         facts = {"count": plan.condemned_count, "version": staging.version, "withdrawn": pack_slots(withdrawn)}
         if ids and withdrawn:
             # Whoever reads the list without the catalogue must not take them for destroyed.
@@ -253,8 +253,12 @@ def _condemn(
     return True
 
 
-def _note_failures(tx: Transaction, now: datetime, listing: _Listing, lost: int, unaccounted: int) -> None:
-    """Two incidents, neither of them a success."""
+def _note_incidents(
+    tx: Transaction, now: datetime, listing: _Listing, staging: Staging, lost: int, unaccounted: int
+) -> None:
+    if staging.mirrored_again:
+        # Somebody has deleted packs. Nobody is lost by it.
+        note(tx, now, "pages mirrored again", listing.destruction.id, {"cohorts": staging.mirrored_again})
     if listing.ended_at is not None and lost:
         # They were to live, and had no copy when the master ended. No destruction.
         note(tx, now, "survivors without a key", listing.destruction.id, {"count": lost})

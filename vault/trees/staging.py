@@ -5,7 +5,7 @@ Nothing here destroys or switches anything; a staging that is given up is only l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -24,12 +24,14 @@ from keystore import (
     TreeChange,
     Verdict,
     check_graph,
+    slots_of,
     stage,
 )
 from vault.catalogue import Transaction, keys
 from vault.catalogue.schema import cohorts
 from vault.context import Vault
 from vault.errors import BusyError
+from vault.wording import number_of
 
 from . import mirror
 from .keyring import open_root, page_loader
@@ -77,6 +79,8 @@ class Staging:
     report: GraphReport
     pages: int
     mirror_bytes: int
+    mirrored_again: int = 0
+    """Cohorts of which nobody dies, and whose pages the mirror had lost."""
 
 
 def revisions_of(tx: Transaction) -> dict[int, int]:
@@ -118,8 +122,11 @@ def _bitmap(bits: int) -> bytes:
 def stage_and_check(vault: Vault, tree: Tree, plan: Plan, new_master: str) -> Staging:
     """Write the next version beside the current one, mirror it, read the mirror back and check that.
 
+    Cohorts of which nobody dies are carried over, and stay in the packs that have them. Where the bucket has such a
+    pack no more, they are rewritten with all their keys: after the old master's death no older pack would help.
+
     Raises:
-        KeyGraphError: the check refused it.
+        KeyGraphError: the check refused it, or the catalogue lacks pages of the tree.
         BusyError: somebody else changed the tree just now.
         ObjectStoreError, CustodianError, CatalogueError: a service failed.
     """
@@ -132,11 +139,14 @@ def stage_and_check(vault: Vault, tree: Tree, plan: Plan, new_master: str) -> St
             raise BusyError(message)
         custodian = vault.custody.at(keys.custodian_address(tx, new_master))
         carried = keys.current_pages(tx, tree)
+        again = _lost_by_mirror(vault, tx, tree, {c: at for c, at in carried.items() if c not in plan.condemned})
+        keep = {cohort: plan.survivors[cohort] for cohort in plan.rewritten} | again
         change = TreeChange(
-            rewritten={cohort: Rewrite(_bitmap(plan.survivors[cohort] | _INDEX_BIT)) for cohort in plan.rewritten},
+            rewritten={cohort: Rewrite(_bitmap(slots | _INDEX_BIT)) for cohort, slots in keep.items()},
             dropped=plan.dropped,
         )
         with open_root(vault, tx, base) as old:
+            _require_every_page(old, carried)
             staged = stage(
                 vault.vault_id,
                 old,
@@ -148,14 +158,37 @@ def stage_and_check(vault: Vault, tree: Tree, plan: Plan, new_master: str) -> St
                 master=new_master,
                 custodian=custodian,
             )
-            for cohort in plan.condemned:
+            for cohort in (*plan.condemned, *again):
                 carried.pop(cohort, None)
             size = mirror.write(vault.bucket, vault.vault_id, staged, carried)
             vault.settle()
-            report = _check(vault, tx, old, base.master, staged, plan, custodian)
+            verdicts = {c: Verdict(_bitmap(plan.condemned.get(c, 0)), _bitmap(slots)) for c, slots in keep.items()}
+            report = _check(vault, tx, old, base.master, staged, verdicts, plan.dropped, custodian)
     with vault.catalogue.write() as tx:
         keys.save_staged(tx, staged.root, staged.pages)
-    return Staging(plan, base.version, base.master, version, report, len(staged.pages), size)
+    return Staging(plan, base.version, base.master, version, report, len(staged.pages), size, len(again))
+
+
+def _lost_by_mirror(vault: Vault, tx: Transaction, tree: Tree, carried: Mapping[int, int]) -> dict[int, int]:
+    """Of these cohorts those whose pack is not in the bucket (any more), with their live slots as a bitmap."""
+    there = set(vault.bucket.names(f"{mirror.PREFIX}{tree}/"))
+    lost = [cohort for cohort, version in carried.items() if mirror.pack_name(tree, version) not in there]
+    live = keys.live_bitmaps(tx, tree, lost)
+    return {cohort: int.from_bytes(live[cohort], "little") & ~_INDEX_BIT for cohort in lost}
+
+
+def _require_every_page(old: OpenTree, there: Collection[int]) -> None:
+    """A cohort that the catalogue has forgotten would be carried over in the root, and its page in no pack.
+
+    Raises:
+        KeyGraphError: there is one.
+    """
+    if lacking := set(slots_of(old.root_page.bitmap)) - set(there):
+        message = (
+            f"The catalogue lacks the pages of {number_of(len(lacking), 'cohort')} that the tree has. "
+            "`shredvault rebuild` finds them in the bucket."
+        )
+        raise KeyGraphError(message)
 
 
 def _check(
@@ -164,7 +197,8 @@ def _check(
     old: OpenTree,
     old_master: str,
     staged: StagedTree,
-    plan: Plan,
+    rewritten: Mapping[int, Verdict],
+    dropped: Collection[int],
     custodian: Custodian,
 ) -> GraphReport:
     """Run the key-graph check on what the bucket gives back, not on what was meant to be there."""
@@ -177,11 +211,8 @@ def _check(
         page_loader(tx, staged.root.tree),
         seen.root,
         pages.__getitem__,
-        rewritten={
-            cohort: Verdict(_bitmap(plan.condemned[cohort]), _bitmap(plan.survivors[cohort]))
-            for cohort in plan.rewritten
-        },
-        dropped=plan.dropped,
+        rewritten=rewritten,
+        dropped=dropped,
         custodian=custodian,
     )
 
