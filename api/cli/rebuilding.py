@@ -28,7 +28,10 @@ def rebuild_command(
     *,
     home: HomeOption = None,
     leave_lost: Annotated[
-        bool, typer.Option("--leave-lost", help="Go on though some records have no key any more; they are named.")
+        bool,
+        typer.Option(
+            "--leave-lost", help="Go on without records that have lost their key or manifest; they are named."
+        ),
     ] = False,
     ledger_key: Annotated[
         str | None,
@@ -108,4 +111,4 @@ def rebuild_command(
     else:
         say(f"{number_of(tokens, 'access token', 'was', 'were')} taken over.")
     for record in done.lost:
-        note(f"Record {record} has a manifest and no key.")
+        note(f"Record {record} is lost: it has no key any more, or no manifest.")

@@ -22,7 +22,7 @@ from vault.destruction.listed_ids import list_name
 from vault.destruction.reclaim import reclaim
 from vault.errors import DamagedError, DestroyedError, DestructionRefusedError, NotFoundError, OldCatalogueError
 from vault.holds import list_holds
-from vault.ids import new_id
+from vault.ids import RecordId, new_id
 from vault.ledger import publishing as ledger
 from vault.ledger.publishing import PREFIX, bucket_objects, ledger_name, publish, published_mark, read_objects
 from vault.log import Entry, SigningKey
@@ -47,7 +47,12 @@ def close_catalogues() -> Iterator[None]:
 
 
 def rebuilt(
-    world: World, databases: Databases, *, leave_lost: bool = False, known: Known | None = None
+    world: World,
+    databases: Databases,
+    *,
+    leave_lost: bool = False,
+    known: Known | None = None,
+    retained: dict[RecordId, tuple[int, int]] | None = None,
 ) -> tuple[World, Rebuilt]:
     """The same vault with a catalogue made from bucket and custodian; tokens come from the old one."""
     with world.vault.catalogue.read() as tx:
@@ -58,7 +63,8 @@ def rebuilt(
     vault = open_world_vault(world.folder, world.vault.vault_id, world.vault.bucket, world.clock, database)
     OPENED.append(vault.catalogue)
     vault.catalogue.migrate()
-    done = rebuild(vault, [world.custodian.uri], tokens, leave_lost=leave_lost, known=known or Known())
+    uris = [world.custodian.uri]
+    done = rebuild(vault, uris, tokens, leave_lost=leave_lost, known=known or Known(), retained=retained)
     recover_destructions(vault)
     return replace(world, vault=vault, database=database), done
 
@@ -295,6 +301,30 @@ def test_a_tree_of_which_the_catalogue_has_lost_pages_is_not_rewritten(
     world.assert_readable(kept)
     world.sweep()
     world.assert_destroyed(due)
+
+
+def test_a_deleted_manifest_costs_no_record_that_the_old_catalogue_has(
+    quick_world: World, databases: Databases
+) -> None:
+    dead, missing, kept = [quick_world.file() for _ in range(3)]
+    retained = {record.id: quick_world.place(record) for record in (dead, missing, kept)}
+    place_hold(quick_world.vault, [missing.id, kept.id], "16-cv-1")
+    quick_world.scrub()
+    reclaim(quick_world.vault)
+    bucket, masters = quick_world.vault.bucket, quick_world.custodian.names()
+    manifest = bucket.get(manifest_name(missing.id), limit=100_000)
+    bucket.delete_every_version([manifest_name(missing.id)])
+    with pytest.raises(DamagedError, match="1 record has no manifest"):
+        rebuilt(quick_world, databases, retained=retained)
+    assert quick_world.custodian.names() >= masters
+    bucket.put(manifest_name(missing.id), manifest)
+    world, done = rebuilt(quick_world, databases, retained=retained)
+    assert (done.records, done.lost) == (2, [])
+    world.assert_readable(missing, kept)
+    bucket.delete_every_version([manifest_name(missing.id)])
+    world, done = rebuilt(world, databases, retained=retained, leave_lost=True)
+    assert done.lost == [missing.id]
+    world.assert_readable(kept)
 
 
 def test_masters_destroyed_before_a_rebuild_are_known_when_they_come_back(

@@ -60,7 +60,7 @@ class Rebuilt:
     condemned: int
     holds_in_force: int
     lost: list[RecordId]
-    """Records with a manifest and without a key, though nothing condemned them: an incident."""
+    """Records without a key or without a manifest, though nothing condemned them: an incident."""
     gone: int
     """Records that are known for destroyed by the lists in the bucket alone."""
     unlisted: list[DestructionId]
@@ -75,6 +75,7 @@ def rebuild(
     leave_lost: bool = False,
     retained: Mapping[RecordId, tuple[int, int]] | None = None,
     known: Known = _NOTHING,
+    unasked: bool = False,
 ) -> Rebuilt:
     """Fill the empty catalogue of `vault` from its bucket and its custodians.
 
@@ -82,15 +83,16 @@ def rebuild(
         vault: with an empty, migrated catalogue. No other process may use the vault.
         custodian_uris: every custodian at which its masters may stand; new ones are made at the first.
         tokens: rows of access tokens from an older catalogue; what the ledger says was revoked is revoked.
-        leave_lost: go on though records have lost their keys.
-        retained: cohort and slot of the records that an older catalogue has as retained. Given by who rebuilds unasked:
-            then no key that opens a record may die in it.
+        leave_lost: go on though records have lost their keys or their manifests.
+        retained: cohort and slot of the records that an older catalogue has as retained: those that nothing condemned
+            since, and that have no manifest any more, are lost.
         known: what is known of the ledger from elsewhere than the bucket.
+        unasked: nobody has asked for it; then no key that opens a record may die in it.
 
     Raises:
         DamagedError: the ledger is damaged, or records are lost and `leave_lost` is not set.
-        DestructionRefusedError: nothing says which key is the ledger's; or, with `retained`, a key that opens a record
-            would die.
+        DestructionRefusedError: nothing says which key is the ledger's; or, unasked, a key that opens a record would
+            die.
         KeyGraphError: the new trees, as read back, do not hold every living key.
         CustodianError, ObjectStoreError, CatalogueError: a service failed; run it again.
     """
@@ -109,8 +111,18 @@ def rebuild(
                 "custodians in vault.json are in reach, keys and all; if those are lost, go on with --leave-lost."
             )
             raise DamagedError(message)
-        if retained is not None:
-            _require_no_death(history, reachable, found, retained)
+        missing = _missing(history, found, retained or {})
+        if unasked:
+            _require_no_death(history, reachable, len(missing))
+        if missing and not leave_lost:
+            gone = number_of(len(missing), "record", "has", "have")
+            message = (
+                f"{gone} no manifest in the bucket any more, though the old catalogue has them as retained and no "
+                "destruction condemned them. Their keys would die. Bring the objects under records/ back from their "
+                "older versions; if they are lost, go on with --leave-lost."
+            )
+            raise DamagedError(message)
+        found.lost += missing
         held = _held(history, found)
         # By where the ledger ends: a rebuild that was cut off is begun again with the masters it had made.
         rebuild_id = f"{vault.vault_id.hex()[:16]}-{history.mark.last:x}"
@@ -136,16 +148,18 @@ def rebuild(
     return Rebuilt(len(found.living), told, len(found.dead), len(openly), found.lost, len(found.gone), found.unlisted)
 
 
-def _require_no_death(
-    history: History, reachable: ReachableKeys, found: Found, retained: Mapping[RecordId, tuple[int, int]]
-) -> None:
+def _missing(history: History, found: Found, retained: Mapping[RecordId, tuple[int, int]]) -> list[RecordId]:
+    """Records that are to live, and of which the bucket has nothing: whoever deletes a manifest condemns nobody."""
+    known = {manifest.record for manifest, _ in found.living} | set(found.lost)
+    return [record for record, at in retained.items() if record not in known and history.condemned_by(*at) is None]
+
+
+def _require_no_death(history: History, reachable: ReachableKeys, missing: int) -> None:
     condemned = sum(
         reachable.reaches(cohort, slots)
         for one in history.destructions_of_records()
         for cohort, slots in one.slots.items()
     )
-    living = {manifest.record for manifest, _ in found.living}
-    missing = sum(record not in living and history.condemned_by(*place) is None for record, place in retained.items())
     if condemned or missing:
         message = (
             f"By the bucket, {condemned} condemned records have keys that are still to be destroyed, and {missing} "

@@ -74,7 +74,7 @@ def replace_catalogue(
         home: nobody else may use it.
         clock: the machine's, if not given.
         endpoint: of its embedded object store, where the caller runs it.
-        leave_lost: go on though records have lost their keys.
+        leave_lost: go on though records have lost their keys or their manifests.
         unasked: nobody has asked for it; see above.
         ask: see `open_vault`.
         ledger_key: whose signature the ledger must bear, by a person's word.
@@ -90,14 +90,14 @@ def replace_catalogue(
     if unasked and old is None:
         message = "The old catalogue cannot be read; `shredvault rebuild` makes a new one without it."
         raise HomeError(message)
-    retained = old.retained if unasked and old is not None else None
     with open_for_rebuild(home.path, clock, endpoint=endpoint, ask=ask) as vault, alone(vault):
         done = rebuild(
             vault,
             home.settings["custodians"],
             old.tokens if old is not None else [],
             leave_lost=leave_lost,
-            retained=retained,
+            retained=old.retained if old is not None else None,
+            unasked=unasked,
             known=Known(ledger_key, kept, old.log_keys, old.published) if old is not None else Known(ledger_key, kept),
         )
     with open_vault(home.path, clock, endpoint=endpoint, ask=ask) as vault:
