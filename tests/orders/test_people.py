@@ -14,7 +14,7 @@ from vault.errors import OrderRefusedError, PolicyError
 from vault.law.people import Person, Role
 from vault.law.policy import Policy
 from vault.orders import approve
-from vault.orders.signatures import ORDERS
+from vault.orders.signatures import ORDERS, POLICIES
 
 NOW = datetime(2026, 1, 5, 15, tzinfo=UTC)
 POLICY = staffed(Policy(1, "America/New_York"))
@@ -29,13 +29,74 @@ POLICY = staffed(Policy(1, "America/New_York"))
         "stranger@city.example {other}",
         f"{HEAD}@city.example cert-authority {{other}}",
         f"{HEAD}@city.example nonsense",
+        # OpenSSH's option keywords are case-insensitive, and an option may stand before others.
+        f"{HEAD}@city.example Cert-Authority {{other}}",
+        f'{HEAD}@city.example valid-after="20200101Z",CERT-AUTHORITY {{other}}',
+        # What a hasty reader takes for the key is an option's value.
+        f'{HEAD}@city.example namespaces="{{other}}" {{counsel}}',
+        f'{HEAD}@city.example namespaces="a\\" {{other}} " {{counsel}}',
+        f'{HEAD}@city.example valid-after="20200101Z",valid-after="20210101Z" {{other}}',
+        f'{HEAD}@city.example valid-before="20300101" {{other}}',
+        f'{HEAD}@city.example valid-before="tomorrow" {{other}}',
+        f"{HEAD}@city.example no-touch-required {{other}}",
+        f"{HEAD}@city.example namespaces {{other}}",
+        # OpenSSH takes a tab for a blank, and nothing but a line feed for a line's end.
+        f"{HEAD}@city.example\tcert-authority {{other}}",
+        f"# \r{HEAD}@city.example {{other}}",
+        f"#\u2028{HEAD}@city.example {{other}}",
+        f'"{HEAD}@city.example" {{other}}',
+        # The same key, written or numbered in another way, and another kind of key than it says.
+        f"{HEAD}@city.example {{spelt}}\n{COUNSEL}@city.example {{respelt}}",
+        f"{HEAD}@city.example {{rsa}}\n{COUNSEL}@city.example {{rsa_with_zeros}}",
+        f"{HEAD}@city.example {{misnamed}}",
+        f"{HEAD}@city.example {{certificate}}",
     ],
 )
 def test_one_key_or_principal_belongs_to_one_person(lines: str) -> None:
     """Else one person could fill two places with one key, or somebody could speak for whom nobody named."""
-    more = lines.format(key=key_of(HEAD).public, other=key_of("another").public)
+    other = key_of("another").public
+    text = other.split()[1]
+    assert rsa(b"\x03").endswith("Q==")
+    more = lines.format(
+        key=key_of(HEAD).public,
+        other=other,
+        counsel=key_of(COUNSEL).public,
+        spelt=rsa(b"\x03"),
+        # The last letter has bits that nobody reads.
+        respelt=rsa(b"\x03").replace("Q==", "R=="),
+        misnamed=f"ssh-rsa {text}",
+        certificate=f"ssh-ed25519-cert-v01@openssh.com {text}",
+        rsa=rsa(b"\x01\x00\x01"),
+        rsa_with_zeros=rsa(b"\x00\x00\x01\x00\x01"),
+    )
     with pytest.raises(PolicyError):
         replace(POLICY, allowed_signers=f"{signers()}{more}\n")
+
+
+def rsa(exponent: bytes) -> str:
+    """A public key, of which nobody needs the private one."""
+    blob = _string(b"ssh-rsa") + _string(exponent) + _string(b"\x00" + bytes([0xC1] * 256))
+    return f"ssh-rsa {b64encode(blob).decode()}"
+
+
+def test_options_are_read_as_openssh_reads_them() -> None:
+    """In any case of letters, several at once: a key is good for its purposes, in its time, and not beyond."""
+    body = b"options"
+    key = key_of(HEAD)
+    for options, good in (
+        (f'namespaces="{ORDERS}"', True),
+        (f'NAMESPACES="{ORDERS},x@y",Valid-After="20250101Z",valid-BEFORE="202602010000Z"', True),
+        ('namespaces="file"', False),
+        (f'namespaces="{ORDERS}",valid-after="20260201Z"', False),
+        (f'valid-before="20260105145959Z",namespaces="*,!{POLICIES}"', False),
+        (f'namespaces="*,!{POLICIES}"', True),
+    ):
+        policy = replace(POLICY, allowed_signers=f"# Signers\n{HEAD}@city.example {options} {key.public} of ada\n")
+        if good:
+            assert [one.person for one in approve(body, [key.sign(body)], ORDERS, policy, NOW)] == [HEAD]
+        else:
+            with pytest.raises(OrderRefusedError):
+                approve(body, [key.sign(body)], ORDERS, policy, NOW)
 
 
 def test_people_are_named_once() -> None:
