@@ -150,5 +150,8 @@ def verify(
     It is the same program as verify_certificate.py of `certificate export`.
     """
     words = [str(certificate), "--key", str(key), *(["--ledger", str(ledger)] if ledger else [])]
-    if verify_certificate.main(words):
+    code = verify_certificate.main(words)
+    if code == verify_certificate.UNREADABLE:
+        raise CommandError(ExitCode.USAGE, "Name the files as they lie; the certificate was not looked at.")
+    if code:
         raise CommandError(ExitCode.INCIDENT, "The certificate proves nothing as it is.")

@@ -214,9 +214,13 @@ def test_the_file_stands_alone(issued: Issued, tmp_path: Path) -> None:
     assert good.returncode == 0, good.stderr
     assert good.stdout.startswith("VALID\n")
     assert "What it cannot prove:" in good.stdout
-    for name in ("changed.json", "missing.json"):
+    for name, code, said in (
+        ("changed.json", 1, "INVALID"),
+        ("missing.json", 3, "The file missing.json is not there. Nothing was checked."),
+        (".", 3, "The file . cannot be read. Nothing was checked."),
+    ):
         bad = subprocess.run([*words, name], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert (bad.returncode, bad.stdout.splitlines()[0]) == (1, "INVALID")
+        assert (bad.returncode, bad.stdout.splitlines()[0]) == (code, said)
 
 
 def test_a_lie_about_the_times_is_found_though_the_ledger_has_it_as_issued(quick_world: World) -> None:

@@ -34,6 +34,8 @@ def test_a_sweep_leaves_a_certificate_that_anybody_can_check(operator: Operator)
 
     paths = [str(folder / "certificate.json"), "--key", str(folder / "vault.key")]
     assert operator.run("certificate", "verify", *paths).code == 0
+    missing = operator.run("certificate", "verify", str(folder / "no.json"), *paths[1:])
+    assert (missing.code, "no.json is not there" in missing.out, "INVALID" in missing.out) == (2, True, False)
     said = json.loads((folder / "certificate.json").read_bytes())
     said["certificate"]["counts"]["destroyed"] = 3
     (folder / "certificate.json").write_text(json.dumps(said))

@@ -34,10 +34,10 @@ CERTIFICATE: Final = "shredvault/certificate/v1"
 REHEARSAL: Final = "shredvault/rehearsal-certificate/v1"
 """A rehearsal's paper has another format name and another key: nothing can make a certificate of it."""
 _OUTSIDE: Final = (
-    "Copies made outside the vault: a scanner's disk, a download by an authorised reader.",
+    "That there are no copies outside the vault, as on a scanner's disk or in a download by an authorised reader.",
     "That nobody copied both the data and the old master key before this destruction was complete.",
     "That no hypervisor or debugger took a snapshot of the service's memory while it held the keys.",
-    "What remains visible: how many records there were, padded sizes, the times of filing and destruction.",
+    "That nothing stays visible: the number of records, padded sizes, and the times of filing and destruction do.",
 )
 _NOT_RECORDED: Final = (
     "manufacturer, model, serial number: the media are services of which only a key was sanitized",

@@ -7,7 +7,7 @@
   a key that came with the certificate proves nothing
 * `ledger.json`: the part of the vault's ledger that belongs to the certificate
 
-It says VALID or INVALID, and why, and exits with 0 or 1. What it checks, in this order:
+It says VALID or INVALID, and why, and exits with 0 or 1; with 3 where a file is not there. It checks, in this order:
 
 1. the certificate is written in the one canonical way, and signed by the key
 2. it is a certificate and no rehearsal, its counts add up, its instants follow one another
@@ -49,7 +49,7 @@ ED25519_NOTE = 1
 KEY_BYTES = 32
 EVENTS = ("list frozen", "condemned", "completed")
 TIMES = ("started_at", "condemned_at", "completed_at")
-APPROVERS, DECIDERS = 3, 2
+APPROVERS, DECIDERS, UNREADABLE = 3, 2, 3
 DASH = "\N{EM DASH} "
 _CURVES: dict[bytes, tuple[ec.EllipticCurve, hashes.HashAlgorithm]] = {
     b"nistp256": (ec.SECP256R1(), hashes.SHA256()),
@@ -381,8 +381,9 @@ def main(words: list[str] | None = None, write: Callable[[str], object] = sys.st
         ledger = chosen.ledger.read_bytes() if chosen.ledger else None
         found = verify(chosen.certificate.read_bytes(), chosen.key.read_bytes(), ledger)
     except OSError as missing:
-        write(f"INVALID\n  {missing.filename} cannot be read.\n")
-        return 1
+        why = "is not there" if isinstance(missing, FileNotFoundError) else "cannot be read"
+        write(f"The file {missing.filename} {why}. Nothing was checked.\n")
+        return UNREADABLE
     except InvalidError as invalid:
         write(f"INVALID\n  {invalid}\n")
         return 1
