@@ -228,6 +228,8 @@ class _Story:
             f"{haul.roots_opened} of {haul.roots_seen} key trees open, with {haul.record_keys:,} record keys in them; "
             f"{haul.trials:,} trials in {time.monotonic() - started:.1f} s."
         )
+        if with_destroyed_masters:
+            self._result("(A key page is made with 1,023 record keys at once, and most are never used.)")
         return haul
 
     def _compare(self, groups: dict[str, list[Filed]], haul: Haul, control: Haul, *, destroyed: int) -> None:

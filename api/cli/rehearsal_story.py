@@ -110,6 +110,8 @@ class Story:
     certificates: list[Certificate] = field(default_factory=list)
     """Of rehearsals: of the destruction at the deadline, in which nothing died, and of the last one."""
     _filed: int = 0
+    _told: set[str] = field(default_factory=set)
+    """What happened by itself, as it was told."""
 
     def play(self) -> None:
         """Play it all.
@@ -301,7 +303,13 @@ class Story:
             self.tell(f"{self._today}  {title}")
         said = tick(self._vault)
         for sentence in said:
-            self._say(sentence)
+            # A deferral is stated every month, in the same words; they are told once.
+            tale = (
+                "It is stated again every month, as long as anything is held." if sentence in self._told else sentence
+            )
+            if tale not in self._told:
+                self._say(tale)
+            self._told |= {tale, sentence}
         return said
 
     def _claim(self, says: str, *, true: bool) -> None:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from api.cli import main
+from api.cli.app import main
 from tests.services.object_stores import settings
 from vault.objects import Bucket
 

@@ -58,8 +58,17 @@ def test_ctrl_c_while_the_command_line_is_still_built() -> None:
     begun = (
         "import api.cli.app as started\ndef build(**_): raise KeyboardInterrupt\nstarted.app = build\nstarted.main()"
     )
-    ended = subprocess.run([sys.executable, "-c", begun], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted.\n")
+    # And before that, while its modules are read.
+    earlier = (
+        "import sys\nclass Reading:\n def find_spec(self, name, *_):\n"
+        "  if name == 'vault.host':\n   raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Reading())\nfrom api.cli import main\nmain()"
+    )
+    for program in (begun, earlier):
+        ended = subprocess.run(
+            [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        )
+        assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted.\n")
 
 
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs" / "operations").glob("*.md")))

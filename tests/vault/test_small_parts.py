@@ -37,6 +37,7 @@ from vault.ids import base32, is_id, new_id
 from vault.law.policy import Policy, due_on
 from vault.log.merkle import tree_hash
 from vault.records.documents import DOCUMENT_BYTES_MAX, Inspection, MediaType, padme
+from vault.wording import number_of
 
 # --- due dates ----------------------------------------------------------------------------------------
 
@@ -406,3 +407,13 @@ def test_roles_do_not_mix(quick_world: World) -> None:
 
 settings.register_profile("vault", deadline=None, max_examples=100)
 settings.load_profile("vault")
+
+
+def test_counts_are_told_in_english() -> None:
+    assert [number_of(2, noun) for noun in ("day", "copy", "record", "entry")] == [
+        "2 days",
+        "2 copies",
+        "2 records",
+        "2 entries",
+    ]
+    assert (number_of(1, "day", "is", "are"), number_of(0, "day", "is", "are")) == ("1 day is", "0 days are")
