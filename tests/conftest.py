@@ -34,6 +34,23 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long tests: one that began last would run alone, and the other processes would wait for it.
+
+    xdist's `worksteal` gives each process a stretch of the list, and whoever is through takes from the end of others'.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    begins = [0]
+    for left in range(processes, 1, -1):
+        begins.append(begins[-1] + (len(items) - begins[-1]) // left)
+    # The first of each stretch, then the second of each, and so on.
+    first = sorted(range(len(items)), key=lambda place: (place - max(at for at in begins if at <= place), place))
+    long = [item for item in items if item.get_closest_marker("long")]
+    taken = dict(zip(first, long, strict=False))
+    rest = iter([item for item in items if not item.get_closest_marker("long")])
+    items[:] = [taken.get(place) or next(rest) for place in range(len(items))]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def heeding_interrupts() -> Iterator[None]:
     """Whoever starts the tests in the background has SIGINT ignored, and every child would inherit that."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.cli.operator import SCAN, Operator
 from tests.people import written_policy
@@ -89,6 +90,7 @@ def test_a_taken_port_is_one_sentence(operator: Operator) -> None:
     assert refused.err.count("\n") == 1
 
 
+@pytest.mark.long
 def test_the_demo_tells_the_truth_and_leaves_only_its_records(newcomer: Operator, tmp_path: Path) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()

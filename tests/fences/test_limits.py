@@ -4,11 +4,14 @@ import json
 from collections.abc import Callable
 from contextlib import ExitStack
 
+import pytest
+
 from api.http.limits import Limits
 from api.http.logs import FIELDS
 from tests.fences.service import Service, eventually, pdf
 
 
+@pytest.mark.long
 def test_too_many_and_silent_senders_are_refused_and_the_log_says_nothing_of_them(
     serve: Callable[..., Service],
 ) -> None:

@@ -3,10 +3,12 @@
 import secrets
 import signal
 
+import pytest
+
 from tests.fences.service import MIB, Service, canary, eventually, pdf, stop
 from tests.services.memory import found_in, only_for_root
 
-pytestmark = only_for_root
+pytestmark = [only_for_root, pytest.mark.long]
 
 
 def test_after_completion_no_process_has_an_old_key_or_a_destroyed_plaintext(service: Service) -> None:

@@ -26,7 +26,7 @@ def can_part() -> bool:
     return subprocess.run([*NAMESPACES, "true"], check=False, capture_output=True).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(not can_part(), reason="namespaces of one's own take root")
+pytestmark = [pytest.mark.skipif(not can_part(), reason="namespaces of one's own take root"), pytest.mark.long]
 
 
 @dataclass(frozen=True)

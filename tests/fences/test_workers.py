@@ -16,6 +16,8 @@ import pytest
 
 from tests.fences.service import MIB, Service, eventually, pdf, stop
 
+pytestmark = pytest.mark.long
+
 
 @contextmanager
 def asking(service: Service, record: str) -> Iterator[list[Any]]:

@@ -385,6 +385,7 @@ def rebuilt(world: World) -> World:
     return world
 
 
+@pytest.mark.long
 def test_h8_a_hold_committed_just_before_condemning_protects(new_world: Callable[[], World]) -> None:
     """Hundreds of tries with real concurrency, of named records and of rules: whoever commits first wins."""
     world = new_world()

@@ -306,6 +306,7 @@ def test_filing_that_loses_its_connection_anywhere_can_be_repeated(quick_world: 
     world.assert_readable(*world.records)
 
 
+@pytest.mark.long
 def test_a_destruction_that_loses_its_connection_anywhere_is_undone_or_carried_out(quick_world: World) -> None:
     world = quick_world
     held, *_ = world.file(), world.file()
