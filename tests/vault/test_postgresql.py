@@ -258,22 +258,34 @@ def test_no_table_is_emptied_at_once_and_no_temporary_table_deceives(quick_world
 
 @contextmanager
 def cut_at(world: World, number: int) -> Iterator[Callable[[], bool]]:
-    """End the connection that is about to run the n-th statement, counted from now; tells whether it came to that."""
-    left = number
+    """End the connection at the n-th moment that counts, from now on; tells whether it came to that.
+
+    Every transaction's first statement and its COMMIT count, and every fourth statement between: what the server does
+    with a transaction is the same wherever in it the connection was lost.
+    """
+    left, statements = number, 0
     engine = world.vault.catalogue._database.readers
 
-    def cut(connection: sa.Connection, *_: Any) -> None:
+    def cut(connection: sa.Connection) -> None:
         nonlocal left
         left -= 1
         if left == 0:
             backend = connection.connection.driver_connection.info.backend_pid  # type: ignore[union-attr]
             on_server(world).run(f"SELECT pg_terminate_backend({backend}, 10000)")
 
-    sa.event.listen(engine, "before_cursor_execute", cut)
+    def count(connection: sa.Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal statements
+        statements += 1
+        if statement.startswith("BEGIN") or statements % 4 == 0:
+            cut(connection)
+
+    sa.event.listen(engine, "before_cursor_execute", count)
+    sa.event.listen(engine, "commit", cut)
     try:
         yield lambda: left <= 0
     finally:
-        sa.event.remove(engine, "before_cursor_execute", cut)
+        sa.event.remove(engine, "before_cursor_execute", count)
+        sa.event.remove(engine, "commit", cut)
 
 
 def test_filing_that_loses_its_connection_anywhere_can_be_repeated(quick_world: World) -> None:
