@@ -70,7 +70,8 @@ def approve(
             or a person signed twice.
         SignaturesUnavailableError: `ssh-keygen` cannot be run.
     """
-    return _approved(body, tuple(signatures), namespace, policy.encode(), at)
+    # OpenSSH reckons in whole seconds.
+    return _approved(body, tuple(signatures), namespace, policy.encode(), at.replace(microsecond=0))
 
 
 @lru_cache(maxsize=64)
