@@ -1,6 +1,7 @@
 """Looks for known values in the memory of processes: as they are, and as text."""
 
 import base64
+import ctypes
 import os
 import sys
 from array import array
@@ -14,6 +15,11 @@ only_for_root = pytest.mark.skipif(
     not sys.platform.startswith("linux") or os.geteuid() != 0,
     reason="only root may read the memory of processes that are not dumpable",
 )
+
+# Looking for text with zeros in it, Python goes through memory, which is full of them, byte by byte.
+_memmem = ctypes.CDLL(None).memmem
+_memmem.restype = ctypes.c_void_p
+_memmem.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
 
 _PIECE = 2 * 1024 * 1024
 _PAGE = 4096
@@ -69,11 +75,15 @@ def contents(pid: int, overlap: int) -> Iterator[bytes]:
                     continue
 
 
+def _holds(text: bytes, form: bytes) -> bool:
+    return _memmem(text, len(text), form, len(form)) is not None
+
+
 def found_in(pid: int, wanted: Mapping[str, bytes]) -> set[str]:
     """Names of the values that stand in the memory of a process."""
     needles = {name: forms(value) for name, value in wanted.items()}
     overlap = max(len(form) for every in needles.values() for form in every)
     found: set[str] = set()
     for text in contents(pid, overlap):
-        found |= {name for name, every in needles.items() if any(form in text for form in every)}
+        found |= {name for name, every in needles.items() if any(_holds(text, form) for form in every)}
     return found
