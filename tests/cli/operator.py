@@ -116,11 +116,14 @@ def _file_one(vault: Vault, center: access.Caller) -> str:
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the commands keep their compiled modules: without it each one compiles everything anew.
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """Where the commands keep their compiled modules: beside the modules (None), unless that is forbidden here.
 
-    One folder for all processes that test at the same time; Python puts a compiled module in its place whole.
+    Then in one folder for all processes that test at the same time: without it each one compiles everything anew.
+    Python puts a compiled module in its place whole.
     """
+    if not os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        return None
     own = tmp_path_factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "compiled"
     folder.mkdir(exist_ok=True)
@@ -135,22 +138,23 @@ def forker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forker]:
     forking.close()
 
 
-def environment_for(folder: Path, compiled: Path, **settings: str) -> dict[str, str]:
+def environment_for(folder: Path, compiled: Path | None, **settings: str) -> dict[str, str]:
     """Of somebody whose folder this is, and of whom nothing else is known."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SHREDVAULT_")}
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    own = {"HOME": str(folder), "SHREDVAULT_HOME": str(folder / "home"), "PYTHONPYCACHEPREFIX": str(compiled)}
-    return kept | own | settings
+    if compiled is not None:
+        kept["PYTHONPYCACHEPREFIX"] = str(compiled)
+    return kept | {"HOME": str(folder), "SHREDVAULT_HOME": str(folder / "home")} | settings
 
 
 @pytest.fixture
-def newcomer(tmp_path: Path, compiled: Path, forker: Forker) -> Operator:
+def newcomer(tmp_path: Path, compiled: Path | None, forker: Forker) -> Operator:
     """Somebody without a vault yet; theirs will have an embedded object store."""
     return Operator(tmp_path, environment_for(tmp_path, compiled), forker)
 
 
 @pytest.fixture
-def stranger(tmp_path: Path, seaweedfs: str, compiled: Path, forker: Forker) -> Operator:
+def stranger(tmp_path: Path, seaweedfs: str, compiled: Path | None, forker: Forker) -> Operator:
     """Somebody without a vault yet; theirs will use the session's object store, which is quicker."""
     settings = {
         "SHREDVAULT_OBJECTS": seaweedfs,

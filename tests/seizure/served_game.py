@@ -18,9 +18,9 @@ from tests.seizure.stages import Stage, folder_storage
 
 @contextmanager
 def served_game(
-    folder: Path, compiled: Path, *, seed: int = SEED, thorough: bool = False, faults: Iterable[str] = ()
+    folder: Path, compiled: Path | None, *, seed: int = SEED, thorough: bool = False, faults: Iterable[str] = ()
 ) -> Iterator[Game]:
-    """Found and serve a vault in `folder`; programs keep their compiled modules in `compiled`."""
+    """Found and serve a vault in `folder`; programs keep their compiled modules in `compiled`, or beside them."""
     random = Random(seed)
     notes = Notes()
     folder.mkdir(parents=True)

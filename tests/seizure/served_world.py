@@ -210,7 +210,7 @@ def _document(record: Record, name: str) -> str:
 
 
 def found_served_world(
-    folder: Path, compiled: Path, conductor: Conductor, closing: ExitStack, faults: str = ""
+    folder: Path, compiled: Path | None, conductor: Conductor, closing: ExitStack, faults: str = ""
 ) -> ServedWorld:
     """Found a vault with a file custodian and an embedded store, and serve it until `closing` ends everything."""
     settings = {

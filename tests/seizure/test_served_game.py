@@ -12,7 +12,9 @@ from tests.services.memory import only_for_root
 
 @pytest.mark.long
 @only_for_root
-def test_workers_commands_and_store_are_killed_and_the_oldest_backup_comes_back(scratch: Path, compiled: Path) -> None:
+def test_workers_commands_and_store_are_killed_and_the_oldest_backup_comes_back(
+    scratch: Path, compiled: Path | None
+) -> None:
     with served_game(scratch / "game", compiled) as played:
         workload = played.workload
         assert isinstance(workload, ServedWorkload)
