@@ -224,6 +224,6 @@ class MasterMissingError(DamagedError):
     def __init__(self, master: str, custodian: str) -> None:
         super().__init__(
             f"The master key in use, {master}, is not at its custodian {custodian}. Nothing was changed. See that it "
-            "is the right one: that its disk is mounted, that it is the same token or server. Then run "
-            "`shredvault recover`. No `rebuild` brings a master key back."
+            "is the right one (`shredvault custodian show`): that its disk is mounted, that it is the same token or "
+            "server. Then run `shredvault recover`. No `rebuild` brings a master key back."
         )

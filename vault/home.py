@@ -32,7 +32,7 @@ from vault.catalogue.schema import vaults
 from vault.clocks.clock import Clock, SystemClock
 from vault.clocks.trusted_time import TimeSources, simulated_sources
 from vault.context import Vault
-from vault.errors import HomeError, VaultError
+from vault.errors import CatalogueError, HomeError, VaultError
 from vault.founding import Founding, found_catalogue
 from vault.host.embedded_store import flush, share
 from vault.host.whole_files import partial_of, sync_folder, write_json
@@ -45,9 +45,9 @@ from vault.objects import Bucket, BucketSettings
 __all__ = [
     "AWS",
     "EMBEDDED",
+    "SETTINGS",
     "Founding",
     "Home",
-    "allow_custodian",
     "found_catalogue",
     "found_vault",
     "open_for_rebuild",
@@ -60,7 +60,7 @@ EMBEDDED: Final = "embedded"
 AWS: Final = "aws"
 VAULT_ID_BYTES: Final = 16
 CATALOGUE: Final = "catalogue.db"
-_SETTINGS: Final = "vault.json"
+SETTINGS: Final = "vault.json"
 _CREDENTIALS: Final = "bucket.json"
 
 
@@ -79,7 +79,7 @@ class Home:
             HomeError: there is no vault, or one of another version.
         """
         try:
-            settings = json.loads((path / _SETTINGS).read_text("utf-8"))
+            settings = json.loads((path / SETTINGS).read_text("utf-8"))
         except FileNotFoundError as missing:
             message = f"There is no vault in {path}; `shredvault init` founds one."
             raise HomeError(message) from missing
@@ -119,10 +119,6 @@ def found_vault(founding: Founding, clock: Clock | None = None, *, ask: Ask | No
             catalogue.incarnation()
     path = founding.home
     path.mkdir(parents=True, mode=0o700, exist_ok=True)
-    if not (path / _SETTINGS).exists():
-        # Later what it needs must be there: whatever is made anew has no keys in it.
-        for data in (path, founding.objects_folder):
-            open_custodian(founding.custodian, away_from=data, ask=ask, make=True)
     settings = {
         "format": FORMAT,
         "objects": founding.objects,
@@ -133,26 +129,26 @@ def found_vault(founding: Founding, clock: Clock | None = None, *, ask: Ask | No
     }
     if founding.database is not None:
         settings["database"] = founding.database
-    if (path / _SETTINGS).exists():
-        known = Home.at(path).settings
-        settings["vault_id"] = known.get("vault_id", "")
-        if founding.custodian in known["custodians"]:
-            # A vault may have moved since, or be allowed to.
-            settings["custodians"] = known["custodians"]
-        if known != settings:
-            names = sorted(known.keys() | settings.keys())
-            differing = ", ".join(name for name in names if known.get(name) != settings.get(name))
-            message = f"The vault in {path} was founded with another choice of: {differing}."
-            raise HomeError(message)
+    if (path / SETTINGS).exists():
+        _require_same_choices(Home.at(path), settings)
     else:
-        ours = {_CREDENTIALS, partial_of(path / _CREDENTIALS).name, partial_of(path / _SETTINGS).name}
+        ours = {_CREDENTIALS, partial_of(path / _CREDENTIALS).name, partial_of(path / SETTINGS).name}
         if any(entry.name not in ours for entry in path.iterdir()):
             message = f"The folder {path} is not empty and holds no vault; choose another."
             raise HomeError(message)
         credentials = _credentials(founding)
+        # Asked before anything is written down: a mistyped address, or credentials that are not right, must not stay.
+        for data in (path, founding.objects_folder):
+            # Later what it needs must be there: whatever is made anew has no keys in it.
+            custodian = open_custodian(founding.custodian, away_from=data, ask=ask, make=True)
+        custodian.names()
+        if founding.objects != EMBEDDED:
+            endpoint = None if founding.objects == AWS else founding.objects
+            with closing(_bucket(settings, credentials, endpoint)) as bucket:
+                bucket.ensure(versioned=True)
         settings["vault_id"] = secrets.token_hex(VAULT_ID_BYTES)
         write_json(path / _CREDENTIALS, credentials)
-        write_json(path / _SETTINGS, settings)
+        write_json(path / SETTINGS, settings)
     vault_id = bytes.fromhex(Home.at(path).settings["vault_id"])
     with _parts(Home.at(path), ask=ask) as (catalogue, bucket, custody):
         bucket.ensure(versioned=True)
@@ -165,6 +161,39 @@ def found_vault(founding: Founding, clock: Clock | None = None, *, ask: Ask | No
         fresh = found_catalogue(vault, custody.at(founding.custodian), founding)
         publish(vault)
         return fresh
+
+
+def _require_same_choices(home: Home, chosen: dict[str, Any]) -> None:
+    known = home.settings
+    settings = {**chosen, "vault_id": known.get("vault_id", "")}
+    if chosen["custodians"][0] in known["custodians"]:
+        # A vault may have moved since, or be allowed to.
+        settings["custodians"] = known["custodians"]
+    if known == settings:
+        return
+    names = sorted(known.keys() | settings.keys())
+    differing = ", ".join(name for name in names if known.get(name) != settings.get(name))
+    message = f"The vault in {home.path} was founded with another choice of: {differing}."
+    if not _is_finished(home):
+        message = (
+            f"A founding in {home.path} was cut off, with another choice of: {differing}. Repeat that one, or delete "
+            "the folder, in which nothing is kept yet, and begin anew."
+        )
+    raise HomeError(message)
+
+
+def _is_finished(home: Home) -> bool:
+    """Whether the catalogue has this vault; one that cannot be asked counts as having it."""
+    if "database" not in home.settings and not (home.path / CATALOGUE).exists():
+        return False
+    try:
+        with closing(Catalogue(home.database)) as catalogue:
+            catalogue.migrate()
+            with catalogue.read() as tx:
+                there = tx.execute(sa.select(vaults.c.vault_id)).scalar()
+                return there is not None and there.hex() == home.settings["vault_id"]
+    except CatalogueError:
+        return True
 
 
 def _credentials(founding: Founding) -> dict[str, str]:
@@ -221,25 +250,6 @@ def _vault(
         time=sources,
         signing=SigningKey.at(home.path, vault_id),
     )
-
-
-def allow_custodian(path: Path, uri: str, *, ask: Ask | None = None) -> bool:
-    """Name a custodian in this host's settings, so that masters may stand there; False when it was named before.
-
-    `ask`: see `open_vault`.
-
-    Raises:
-        HomeError: there is no vault there.
-        CustodianError: the custodian cannot be used.
-    """
-    home = Home.at(path)
-    known = uri in home.settings["custodians"]
-    for data in (path, Path(home.settings["objects_folder"])):
-        open_custodian(uri, away_from=data, ask=ask, make=not known)
-    if known:
-        return False
-    write_json(path / _SETTINGS, home.settings | {"custodians": [*home.settings["custodians"], uri]})
-    return True
 
 
 @contextmanager
@@ -345,21 +355,25 @@ def _parts(
     secret = SecretStr(credentials["secret_key"])
     custody = Custody(lambda uri: _open_custodian(home, uri, ask), lambda: Home.at(home.path).settings["custodians"])
     with nullcontext(endpoint) if endpoint else _endpoint(settings, credentials["access_key"], secret) as url:
-        bucket = Bucket(
-            BucketSettings(
-                endpoint_url=url,
-                region=settings["region"],
-                bucket=settings["bucket"],
-                access_key=credentials["access_key"],
-                secret_key=secret,
-            )
-        )
+        bucket = _bucket(settings, credentials, url)
         catalogue = Catalogue(database or home.database)
         try:
             yield catalogue, bucket, custody
         finally:
             catalogue.close()
             bucket.close()
+
+
+def _bucket(settings: dict[str, Any], credentials: dict[str, str], endpoint: str | None) -> Bucket:
+    return Bucket(
+        BucketSettings(
+            endpoint_url=endpoint,
+            region=settings["region"],
+            bucket=settings["bucket"],
+            access_key=credentials["access_key"],
+            secret_key=SecretStr(credentials["secret_key"]),
+        )
+    )
 
 
 def _open_custodian(home: Home, uri: str, ask: Ask | None) -> Custodian:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from keystore import KeystoreError, Tree
+from keystore import KeystoreError, MasterGoneError, Tree
 from vault.catalogue import keys
 from vault.catalogue.destructions import Destruction, list_destructions, load, unfinished, unreclaimed
 from vault.catalogue.holding import holds, record_holds
@@ -23,6 +23,7 @@ from vault.context import Vault, current_policy
 from vault.orders.adopting import lacking_approvals
 
 __all__ = [
+    "MISSING",
     "OUT_OF_REACH",
     "Status",
     "destruction_record",
@@ -35,6 +36,7 @@ __all__ = [
 
 
 OUT_OF_REACH: Final = "out of reach"
+MISSING: Final = "master key missing"
 """Said of a custodian in place of its assurance."""
 
 
@@ -57,7 +59,10 @@ class Status:
     cohorts: int
     keystore_bytes: int
     custodians: dict[str, str]
-    """Where the current masters stand, and the kind of assurance there (or `OUT_OF_REACH`); two during a move."""
+    """Where the current masters stand, and the kind of assurance there, or `OUT_OF_REACH`, or `MISSING`; two during a
+    move."""
+    custodian_troubles: dict[str, str]
+    """Of each custodian that is out of reach, or has not the master in use: what it says."""
     not_executed: int
     """Approved for destruction, not withdrawn, and not destroyed: their keys are missing. The most of any one list,
     for the same records are on every list until somebody has looked into it."""
@@ -68,7 +73,8 @@ class Status:
 
 
 def status_of(vault: Vault) -> Status:
-    """Look at the catalogue."""
+    """Look at the catalogue, and ask the custodians for the masters in use."""
+    custodians, troubles = _look_at_custodians(vault)
     now = vault.clock.now()
     with vault.catalogue.read() as tx:
         policy = current_policy(tx)
@@ -108,11 +114,8 @@ def status_of(vault: Vault) -> Status:
                 sa.select(sa.func.count()).select_from(cohorts).where(cohorts.c.condemned_by.is_(None))
             ).scalar_one(),
             keystore_bytes=sum(keys.page_bytes(tx, tree) for tree in Tree),
-            custodians={
-                uri: _assurance_at(vault, uri)
-                for tree in Tree
-                for uri in [keys.custodian_address(tx, keys.current_root(tx, tree).master)]
-            },
+            custodians=custodians,
+            custodian_troubles=troubles,
             not_executed=max((d.observed.get("not_executed", 0) for d in list_destructions(tx)), default=0),
             unfinished_destructions=[d.id for d in unfinished(tx)],
             to_reclaim=sum(destruction.freed_at is None for destruction in unreclaimed(tx)),
@@ -120,11 +123,43 @@ def status_of(vault: Vault) -> Status:
         )
 
 
-def _assurance_at(vault: Vault, uri: str) -> str:
-    try:
-        return vault.custody.at(uri).assurance.kind
-    except KeystoreError:
-        return OUT_OF_REACH
+def _look_at_custodians(vault: Vault) -> tuple[dict[str, str], dict[str, str]]:
+    """Where the masters in use stand with the kind of assurance there, and what is wrong."""
+    kinds: dict[str, str] = {}
+    troubles: dict[str, str] = {}
+    for tree in Tree:
+        uri, kind, trouble = _ask_for_master(vault, tree)
+        if uri not in troubles:
+            kinds[uri] = kind
+        if trouble:
+            troubles.setdefault(uri, trouble)
+    return kinds, troubles
+
+
+def _ask_for_master(vault: Vault, tree: Tree) -> tuple[str, str, str | None]:
+    """The custodian of a tree's master, and what it says when it is asked for it.
+
+    To open a custodian proves little: some are sealed, or refuse, or have lost the master, and tell it only then.
+    """
+    missed = None
+    while True:
+        with vault.catalogue.read() as tx:
+            master = keys.current_root(tx, tree).master
+            uri, end = keys.custodian_address(tx, master), keys.planned_end(tx, master)
+        try:
+            custodian = vault.custody.at(uri)
+            # One that is to have ended by now is no trouble: the alarms of the sunset speak of it.
+            if end is None or vault.clock.now() < end:
+                custodian.expires_at(master)
+        except MasterGoneError as gone:
+            if master == missed:
+                return uri, MISSING, str(gone)
+            # A destruction may have changed the tree just now.
+            missed = master
+        except KeystoreError as error:
+            return uri, OUT_OF_REACH, str(error)
+        else:
+            return uri, custodian.assurance.kind, None
 
 
 def destructions(vault: Vault) -> list[Destruction]:

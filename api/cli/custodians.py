@@ -11,7 +11,8 @@ from vault.catalogue.destructions import Destruction
 from vault.destruction.carrying_out import require_newest_keys
 from vault.destruction.moving import masters_in_use, move_masters, renew_masters
 from vault.destruction.reclaim import reclaim
-from vault.home import Home, allow_custodian, open_vault
+from vault.home import Home, open_vault
+from vault.named_custodians import allow_custodian, forget_custodian
 from vault.serving.fences import Node
 from vault.status import destruction_record, find_destruction, write_destruction_record
 
@@ -39,7 +40,10 @@ def show(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"masters": [asdict(one) for one in found], "allowed": where.settings["custodians"]})
         return
-    rows = [(one.tree, one.master, one.custodian, one.assurance, when(one.expires_at) or "never") for one in found]
+    rows = [
+        (one.tree, one.master, one.custodian, one.assurance, when(one.expires_at) if one.expires_at else "never")
+        for one in found
+    ]
     table(("tree", "master key", "custodian", "assurance", "ends by itself"), rows)
 
 
@@ -53,6 +57,22 @@ def allow(*, uri: Address, home: HomeOption = None) -> None:
     """
     new = allow_custodian(load_settings(home=home).home_folder, uri, ask=somebody())
     say("It is allowed from now on." if new else "It was allowed before.")
+
+
+@custodian_app.command()
+@described
+def forget(*, uri: Address, home: HomeOption = None) -> None:
+    """Name a custodian no more in this host's settings, when the vault has moved away from it and it is to go.
+
+    Refused while a master key may still stand there. `rebuild` asks every custodian that is named, and does not go on
+    while one of them does not answer.
+    """
+    old = forget_custodian(load_settings(home=home).home_folder, uri)
+    say(
+        "It is not named any more."
+        if old
+        else "It was not named; `shredvault custodian show --json` lists those that are."
+    )
 
 
 @custodian_app.command()

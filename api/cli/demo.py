@@ -81,7 +81,7 @@ def demo(
     except ModuleNotFoundError as missing:
         if missing.name != "httpx2":
             raise
-        message = "The demo needs more packages: pip install 'shredvault[embedded]'."
+        message = "The demo needs more packages. In the folder of Shredvault's sources: pip install '.[embedded]'."
         raise CommandError(ExitCode.USAGE, message) from missing
     scans = read_specimens()
     kept = keep.absolute() if keep else Path(tempfile.mkdtemp(prefix="shredvault-demo-records-"))

@@ -18,7 +18,7 @@ from vault.law.retention import Cause
 from vault.ledger.showing import checkpoint_at
 from vault.ledger.verifying import read_note
 from vault.ledger.watching import watch_ledger
-from vault.status import OUT_OF_REACH, Status, locked_facts, status_of
+from vault.status import MISSING, OUT_OF_REACH, Status, locked_facts, status_of
 from vault.wording import number_of
 
 from .exits import ExitCode
@@ -47,8 +47,8 @@ def status(
     With --check the exit code is 11 when records are due or overdue and not held, when time is suspect or a deadline
     in danger, when a destruction is unfinished or destroyed fewer records than were approved, when space of
     destroyed records was not reclaimed, when a custodian is out of reach, when a hold is past its end or its review,
-    or when the catalogue is an old one. It is 10 when the ledger is not what it was at the check before, or what a
-    witness has signed. Otherwise it is 0.
+    or when the catalogue is an old one. It is 10 when a master key in use is missing, or when the ledger is not what
+    it was at the check before, or what a witness has signed. Otherwise it is 0.
     """
     where = Home.at(load_settings(home=home).home_folder)
     with open_vault(where.path, ask=somebody()) as vault:
@@ -57,7 +57,8 @@ def status(
         to_sweep = sum(forecast(vault, Cause.SWEEP).would_die.values())
         alarms, of_holds = alarms_of(vault), attention_of_holds(vault)
     of_ledger = [ledger.trouble] if ledger and ledger.trouble else []
-    attention = [*of_ledger, *spoken_alarms(alarms), *_attention(seen, to_sweep), *of_holds]
+    is_old = bool(ledger and ledger.is_old)
+    attention = [*of_ledger, *spoken_alarms(alarms), *_attention(seen, to_sweep, is_old=is_old), *of_holds]
     if as_json:
         report = {**asdict(seen), "locked": locked_facts(seen.locked), "to_sweep": to_sweep}
         if ledger:
@@ -68,7 +69,13 @@ def status(
         for sentence in attention:
             note(sentence)
     if check and attention:
-        raise typer.Exit(ExitCode.INCIDENT if ledger and ledger.is_incident else ExitCode.ATTENTION)
+        raise typer.Exit(ExitCode.INCIDENT if _is_incident(seen, ledger) else ExitCode.ATTENTION)
+
+
+def _is_incident(seen: Status, ledger: _Ledger | None) -> bool:
+    if ledger and (ledger.is_incident or ledger.is_old):
+        return ledger.is_incident
+    return MISSING in seen.custodians.values()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,8 @@ class _Ledger:
     size: int | None
     trouble: str | None
     is_incident: bool
+    is_old: bool = False
+    """The catalogue is: it takes a master for the present one that is destroyed, as it must be."""
 
 
 def _look_at_ledger(vault: Vault, where: Home) -> _Ledger:
@@ -84,16 +93,23 @@ def _look_at_ledger(vault: Vault, where: Home) -> _Ledger:
     try:
         size = watch_ledger(vault, [read_note(path)] if path.exists() else []).size
     except OldCatalogueError as old:
-        return _Ledger(None, str(old), is_incident=False)
+        return _Ledger(None, str(old), is_incident=False, is_old=True)
     except DamagedError as broken:
         return _Ledger(None, f"THE LEDGER IS NOT WHAT IT WAS. {broken} `shredvault ledger verify`.", is_incident=True)
     write_text(path, checkpoint_at(vault, size))
     return _Ledger(size, None, is_incident=False)
 
 
-def _attention(seen: Status, to_sweep: int) -> list[str]:
-    away = [uri for uri, kind in seen.custodians.items() if kind == OUT_OF_REACH]
-    found = [f"The custodian {uri} is out of reach: nothing can be filed, read or destroyed." for uri in away]
+def _attention(seen: Status, to_sweep: int, *, is_old: bool) -> list[str]:
+    found = []
+    for uri, why in seen.custodian_troubles.items():
+        if seen.custodians[uri] == OUT_OF_REACH:
+            found.append(f"The custodian {uri} is out of reach: nothing can be filed, read or destroyed. {why}")
+        elif not is_old:
+            found.append(
+                f"A MASTER KEY IN USE IS MISSING at {uri}. {why} See first that it is the right disk, token or server, "
+                "and that the catalogue is no old one: `shredvault status --check`."
+            )
     if to_sweep:
         found.append(f"{number_of(to_sweep, 'record', 'is', 'are')} to be swept: run `shredvault sweep`.")
     if seen.unfinished_destructions:

@@ -34,10 +34,12 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         returned = destroy_returned(vault)
         uncertified = issue_missing(vault)
         copied = copy_held_keys(vault)
+        before = status_of(vault).to_reclaim
         with counting("records' space reclaimed", None) as counted:
             reclaimed = reclaim(vault, counted, every_lock=True)
         litter = sweep_litter(vault)
-        locked = status_of(vault).locked
+        seen = status_of(vault)
+        locked, freed = seen.locked, before - seen.to_reclaim
         paths = [
             write_destruction_record(where.destructions, one)
             for one in destructions(vault)
@@ -66,6 +68,8 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         (found.masters_discarded, "unused master key", "discarded"),
         (len(returned), "destroyed master key", "had come back to its custodian, and was destroyed again"),
         (reclaimed, "destroyed record", "reclaimed: the sealed bytes are deleted"),
+        # After a rebuild all of it was deleted long ago, and only the note was missing.
+        (0 if reclaimed else freed, "destruction", "looked through: no sealed byte was left"),
         (litter, "leftover", "of broken uploads deleted"),
     ]
     for count, noun, what in done:

@@ -108,7 +108,7 @@ def only_one(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as taken:
-            message = f"Another `shredvault serve` runs on the vault in {home}."
+            message = f"A `shredvault serve` runs on the vault in {home} already; end that one first."
             raise CommandError(ExitCode.BUSY, message) from taken
         yield
     finally:

@@ -5,7 +5,7 @@
 --   shredvault_destroyer  condemns, switches trees, drafts and uses orders, adopts policies, releases holds, reclaims.
 --                         It has every key, so it gets no sealed sheet and no slip, and it can make nobody a reviewer.
 --
--- What remains: the owner of the tables can do everything; no process of the vault is the owner. What grants cannot
+-- The two roles are there, or who runs it may make them. What remains: the owner of the tables can do everything; no process of the vault is the owner. What grants cannot
 -- say (a held record is not condemned, a tree never goes back) the triggers of the schema say, to both roles.
 
 DO $$
@@ -24,6 +24,9 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC, shredvault_api, shredvault_destroyer;
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, shredvault_api, shredvault_destroyer;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, shredvault_api, shredvault_destroyer;
 GRANT USAGE ON SCHEMA public TO shredvault_api, shredvault_destroyer;
+DO $$ BEGIN
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO shredvault_api, shredvault_destroyer', current_database());
+END $$;
 
 -- Both: looking, their lease, the journal (append-only), and the growth of trees under a living master.
 GRANT SELECT ON alembic_version, vaults, policies, masters, trees, roots, sealed_pages, tree_pages, cohorts, holds,

@@ -1,6 +1,7 @@
-"""Where a custodian's PIN or token comes from: a file, else the environment, else a person. Never from a URI.
+"""Where a custodian's PIN or token comes from: a file, the environment, a credential of systemd, or a person.
 
-A URI is written into settings and destruction records; what opens the custodian must not be.
+Never from a URI: it is written into settings and destruction records, and is the same for every process of a vault,
+while the API and the destroyer may have a secret each, in a folder that only the one service sees.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ Ask = Callable[[str], str]
 """Asks a person for a secret, given the question; for custodians whose secret stands in no file and no variable."""
 
 _BYTES_MAX: Final = 4096
+_CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
+"""Where systemd puts what `LoadCredential=` names."""
 
 
 class Credential:
@@ -28,13 +31,17 @@ class Credential:
     made anew; it is a `str`, which CPython cannot wipe.
     """
 
-    __slots__ = ("_ask", "_asked", "_file", "_of", "_variables", "_what")
+    __slots__ = ("_ask", "_asked", "_credential", "_file", "_of", "_variables", "_what")
 
-    def __init__(self, what: str, of: str, *, file: Path | None, variables: tuple[str, ...], ask: Ask | None) -> None:
+    def __init__(
+        self, what: str, of: str, *, file: Path | None, variables: tuple[str, ...], credential: str, ask: Ask | None
+    ) -> None:
         """Look for `what` (for messages: "PIN of the HSM") in `file` alone, or where there is none in the others.
 
-        `of`: the custodian's URI, for the question: there may be several that want a PIN.
+        `of`: the custodian's URI, for the question: there may be several that want a PIN. `credential`: the name of
+        the file in which systemd hands it to a service.
         """
+        self._credential = credential
         self._what = what
         self._of = of
         self._file = file
@@ -56,13 +63,16 @@ class Credential:
         for variable in self._variables:
             if value := os.environ.get(variable):
                 return value
+        if (folder := os.environ.get(_CREDENTIALS)) and (path := Path(folder) / self._credential).exists():
+            return self._from_file(path)
         if self._ask is not None and not self._asked:
             self._asked = self._ask(f"The {self._what} for {self._of}: ")
         if self._asked:
             return self._asked
         message = (
             f"The {self._what} is missing: put it into a file that the custodian's URI names, "
-            f"or into the environment as {' or '.join(self._variables)}."
+            f"or into the environment as {' or '.join(self._variables)}, or give a service of systemd the credential "
+            f"{self._credential}."
         )
         raise CustodianError(message)
 
@@ -92,5 +102,5 @@ class Credential:
 def _open_bits(path: Path) -> int:
     # systemd gives credentials to a service by an access list, whose mask shows as the bits of the group; the folder
     # is the service's alone.
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    folder = os.environ.get(_CREDENTIALS)
     return 0o007 if folder and path.parent == Path(folder) else 0o077

@@ -42,6 +42,7 @@ from .openbao_http import OpenBaoUri, TransitEngine, parse
 __all__ = ["OpenBaoCustodian"]
 
 _TOKEN_VARIABLES: Final = ("SHREDVAULT_OPENBAO_TOKEN", "BAO_TOKEN")
+_CREDENTIAL: Final = "secret_token"
 _VERSION_BYTES: Final = 4
 _DIGEST_BYTES: Final = 32
 _OVERHEAD_BYTES: Final = 12 + 16
@@ -72,7 +73,9 @@ class OpenBaoCustodian:
             CustodianError: the URI is wrong, or the token is missing.
         """
         parsed = parse(uri)
-        token = Credential("OpenBao token", uri, file=parsed.token_file, variables=_TOKEN_VARIABLES, ask=ask)
+        token = Credential(
+            "OpenBao token", uri, file=parsed.token_file, variables=_TOKEN_VARIABLES, credential=_CREDENTIAL, ask=ask
+        )
         token.read()
         return cls(parsed, token)
 

@@ -214,7 +214,8 @@ class TransitEngine:
     def _failure(self, status: int, location: str) -> CustodianError:
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return CustodianError(
-                "OpenBao refuses: the token has run out, or its policy does not allow what Shredvault must do."
+                "OpenBao refuses: the token is wrong or has run out, its policy does not allow what Shredvault must "
+                f"do, or there is no engine at {self._uri.mount}."
             )
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             return CustodianUnavailableError(

@@ -48,6 +48,7 @@ __all__ = ["Pkcs11Custodian"]
 _Result = TypeVar("_Result")
 _LABEL: Final = "shredvault:"
 _PIN_VARIABLE: Final = "SHREDVAULT_PKCS11_PIN"
+_CREDENTIAL: Final = "secret_pin"
 _SOFTWARE_TOKENS: Final = ("SoftHSM project",)
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
@@ -99,7 +100,14 @@ class Pkcs11Custodian:
             CustodianError: the URI is wrong, not exactly one token matches, or the PIN is missing or refused.
         """
         parsed = parse(uri)
-        pin = Credential("PIN of the PKCS#11 token", uri, file=parsed.pin_file, variables=(_PIN_VARIABLE,), ask=ask)
+        pin = Credential(
+            "PIN of the PKCS#11 token",
+            uri,
+            file=parsed.pin_file,
+            variables=(_PIN_VARIABLE,),
+            credential=_CREDENTIAL,
+            ask=ask,
+        )
         return cls(uri, Pkcs11Token(parsed, pin))
 
     @property

@@ -258,7 +258,10 @@ class Pkcs11Token:
             session = token.open(rw=True)
         except _PIN_REFUSED as error:
             self._pin_refused = True
-            message = f"The token refuses the PIN ({type(error).__name__})."
+            message = (
+                f"The token refuses the PIN ({type(error).__name__}); it was tried once. Correct it where it stands: "
+                "more refusals lock the token."
+            )
             raise CustodianError(message) from error
         witness = os.urandom(_WITNESS_BYTES)
         session.generate_key(

@@ -135,7 +135,7 @@ def _module(asked: dict[str, str]) -> Path:
     found = {file.resolve() for file in files if file.is_file()}
     if len(found) != 1:
         message = (
-            f"{len(found)} PKCS#11 modules of that module-name are installed, not one; "
+            f"{len(found) or 'No'} PKCS#11 modules of that module-name are installed, and one must be: "
             "use module-path=/path/to/module.so."
         )
         raise CustodianError(message)

@@ -70,5 +70,8 @@ def _not_installed(scheme: str, missing: ModuleNotFoundError) -> NoReturn:
     extra = _EXTRAS.get((missing.name or "").partition(".")[0])
     if extra is None:
         raise missing
-    message = f"The custodian {scheme}: needs a package that is not installed: pip install 'shredvault[{extra}]'."
+    message = (
+        f"The custodian {scheme}: needs a package that is not installed. In the folder of Shredvault's sources: "
+        f"pip install '.[{extra}]'."
+    )
     raise CustodianError(message) from missing

@@ -27,7 +27,7 @@ def test_init_with_other_choices_is_refused(operator: Operator) -> None:
 
 def test_a_vault_without_approvers_files_and_destroys_nothing(stranger: Operator) -> None:
     founded = stranger.run("init")
-    unsigned = "not approved by records-authority, and counsel, and agency-head"
+    unsigned = "not approved by records-authority, counsel and agency-head"
     assert (founded.code, unsigned in founded.err) == (0, True)
     assert unsigned in stranger.run("init").err, "nor does a second one approve anything"
     assert f"{unsigned}: nothing is destroyed" in stranger.run("status").out

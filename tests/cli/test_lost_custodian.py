@@ -1,5 +1,11 @@
 """The key folder is out of reach: nothing is changed, nothing is made anew, and the advice is not to rebuild."""
 
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from keystore import MasterGoneError
 from tests.cli.operator import Operator
 from tests.people import written_policy
 
@@ -41,3 +47,35 @@ def test_nothing_is_changed_while_the_key_folder_is_away(operator: Operator) -> 
     recovered = operator.run("recover", "--json").data
     assert (recovered["undone"], recovered["held_keys_copied"]) == ([], True)
     assert operator.run("sweep", "--json").data["counts"]["not_listed"] == {"held": 1}
+
+
+def test_one_member_of_a_split_is_destroyed_outside(stranger: Operator) -> None:
+    members = [Path(stranger.folder / name) for name in ("stick", "disk")]
+    assert stranger.run("init", "--custodian", f"split:file:{members[0]},file:{members[1]}").code == 0
+    stranger.file(1, ago=timedelta(days=1))
+    assert stranger.run("status", "--check").code == 0
+    (master,) = members[0].glob("active-*.master")
+    master.unlink()
+
+    checked = stranger.run("status", "--check")
+    assert checked.code == INCIDENT
+    assert "A MASTER KEY IN USE IS MISSING at split:" in checked.err
+    told = f"is gone at file:{members[0]}, and nothing under it can be read any more. It is still at file:{members[1]}"
+    assert told in checked.err
+    assert "(master key missing)" in checked.out
+    shown = stranger.run("custodian", "show")
+    assert (shown.code, told in shown.err) == (INCIDENT, True)
+    for words in (("sweep",), ("recover",), ("custodian", "move", f"file:{stranger.folder}/other")):
+        refused = stranger.run(*words)
+        assert (refused.code, "`shredvault custodian show`" in refused.err) == (INCIDENT, True), refused
+    with pytest.raises(MasterGoneError, match="is gone at"):
+        stranger.file(1)
+    assert stranger.run("certificate", "list", "--json").data["certificates"] == []
+
+    # Nobody brings it back: the vault goes on without the records, and the other member's share dies too.
+    assert stranger.run("rebuild", "--json").code == INCIDENT
+    rebuilt = stranger.run("rebuild", "--leave-lost", "--json")
+    assert (rebuilt.code, rebuilt.data["records"], len(rebuilt.data["lost"])) == (0, 0, 1), rebuilt
+    assert stranger.run("recover").code == 0
+    assert not (members[1] / master.name).exists()
+    assert stranger.run("status", "--check").code == 0

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from api.cli.exits import MEANINGS, ExitCode
 from tests.cli.forked import REPOSITORY
 from tests.cli.listed import commands
 from tests.cli.operator import Operator
+from tests.services.openbao import POLICY
 
 COMMANDS = sorted(commands(app))
 
@@ -71,6 +73,7 @@ def test_ctrl_c_while_the_command_line_is_still_built() -> None:
         assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted.\n")
 
 
+RECIPE = REPOSITORY / "infra" / "container" / "Dockerfile"
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs" / "operations").glob("*.md")))
 
 
@@ -98,6 +101,25 @@ def test_the_pages_show_commands_and_options_that_there_are(path: Path) -> None:
             continue
         used = set(re.findall(r"(?<=\s)--[a-z][a-z-]+", f" {shown}"))
         assert used <= known[name] | {"--help"}, (shown, used - known[name])
+
+
+def test_what_the_pages_name_besides_commands_is_there() -> None:
+    """Extras to install, files of the repository, and the policy of OpenBao that the tests work under."""
+    texts = {path.name: path.read_text("utf-8") for path in (*PAGES, RECIPE)}
+    extras = set(tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"])
+    named = [
+        extra
+        for text in texts.values()
+        for found in re.findall(r"(?:shredvault|\.)\[([\w,]+)\]|EXTRAS=([\w,]+)|the extra `(\w+)`", text)
+        for extra in "".join(found).split(",")
+    ]
+    assert len(named) >= 7
+    assert set(named) == extras
+    for name, text in texts.items():
+        for path in re.findall(r"(?<![\w/])infra/[\w/.@-]*\w", text):
+            assert (REPOSITORY / path).exists(), (name, path)
+    policy = re.findall(r"path \"(transit/.+)\" +(\{.+\})", texts["custodians.md"])
+    assert policy == re.findall(r"path \"(.+)\" +(\{.+\})", POLICY.format(mount="transit"))
 
 
 def _options() -> dict[str, set[str]]:

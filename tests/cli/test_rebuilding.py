@@ -50,11 +50,15 @@ def test_a_restored_backup_is_refused_and_then_brought_forward(operator: Operato
     refused = operator.run("sweep")
     assert refused.code != 0
     assert "restored from a backup" in refused.err
+    looked = operator.run("status", "--check")
+    assert (looked.code, "restored from a backup" in looked.err, "MISSING" in looked.err) == (11, True, False), looked
     done = operator.run("rebuild", "--json")
     assert done.code == 0, done.err
     assert done.data["records"] == 0
     assert done.data["tokens"] >= 1
     assert list(operator.home.glob("catalogue.db.before-*"))
+    assert operator.run("recover").out == "1 destruction looked through: no sealed byte was left.\n"
+    assert operator.run("recover").out == "Nothing was cut off; there was nothing to do.\n"
     assert operator.run("status", "--json").data["records"].get("retained", 0) == 0
 
 

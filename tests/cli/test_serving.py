@@ -1,14 +1,17 @@
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
+from tests.cli.forked import REPOSITORY
 from tests.cli.operator import SCAN, Operator
 from tests.people import written_policy
 
@@ -38,6 +41,27 @@ def children(folder: Path) -> list[str]:
     return found
 
 
+def file_as_the_readme_says(folder: Path, address: str, token: str) -> None:
+    """The commands of README.md's example, typed one after the other by somebody who has the token and a scan."""
+    page = (REPOSITORY / "README.md").read_text("utf-8").replace("localhost:8080", address)
+    (block,) = re.findall(r"```sh\n(curl .+?)```", page, re.DOTALL)
+    opening, filing = block.split("ID=…   # the record_id\n")
+    (folder / "passport.jpg").write_bytes((REPOSITORY / "tests" / "specimens" / "passport-1.jpg").read_bytes())
+
+    def typed(lines: str, **more: str) -> list[dict[str, Any]]:
+        variables = {"PATH": os.environ["PATH"], "TOKEN": token, "LC_ALL": "C.UTF-8", **more}
+        done = subprocess.run(
+            ["bash", "-ec", lines], env=variables, cwd=folder, check=True, capture_output=True, text=True
+        )
+        return [json.loads(answer) for answer in re.findall(r"\{[^{}]*\}", done.stdout)]
+
+    (opened,) = typed(opening)
+    assert set(opened) == {"record_id", "receipt"}
+    stored, completed = typed(filing, ID=opened["record_id"])
+    assert stored["media_type"] == "image/jpeg"
+    assert (completed["record_id"], completed["documents"]) == (opened["record_id"], 1)
+
+
 def test_one_service_for_each_vault_and_everything_else_works_meanwhile(newcomer: Operator, running: Running) -> None:
     assert newcomer.run("init", *written_policy(newcomer.folder)).code == 0
     due = newcomer.file(2)
@@ -48,8 +72,11 @@ def test_one_service_for_each_vault_and_everything_else_works_meanwhile(newcomer
 
     second = newcomer.run("serve", "--port", "0")
     assert second.code == 5
-    assert second.err.strip() == f"Another `shredvault serve` runs on the vault in {newcomer.home}."
+    assert second.err.strip() == (
+        f"A `shredvault serve` runs on the vault in {newcomer.home} already; end that one first."
+    )
 
+    file_as_the_readme_says(newcomer.folder, address, token)
     with httpx2.Client(base_url=address, trust_env=False) as client:
         center = {"Authorization": f"Bearer {token}"}
         applicant = {"applicant": {"given_name": "Ada", "family_name": "Aster"}}

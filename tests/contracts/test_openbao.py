@@ -27,6 +27,8 @@ from tests.services.openbao import POLICY, Engine, OpenBao
 
 ROOT = Path(__file__).parents[2]
 BOUND_TO = b"vault, tree, epoch, version"
+LESSER = POLICY.replace('["create", "read", "update", "delete"]', '["read"]')
+"""For who files and reads: it uses masters, and neither makes nor destroys them."""
 
 
 @pytest.fixture
@@ -288,8 +290,7 @@ def test_a_token_without_power_over_keys_uses_and_does_not_destroy_them(
     """The service that files and reads and the one that destroys can have different tokens."""
     custodian.create("a")
     wrapped = custodian.wrap("a", root_key, BOUND_TO)
-    lesser = POLICY.format(mount=engine.mount).replace('["create", "read", "update", "delete"]', '["read"]')
-    file = engine.server.make_token(lesser)
+    file = engine.server.make_token(LESSER.format(mount=engine.mount))
     reader = OpenBaoCustodian.from_uri(engine.uri.replace(str(engine.token_file), str(file)), None)
     assert opens(reader, "a", wrapped, root_key)
     assert opens(reader, "a", reader.wrap("a", root_key, BOUND_TO), root_key)
@@ -305,12 +306,12 @@ def test_a_revoked_token(custodian: Custodian, engine: Engine) -> None:
     custodian.create("a")
     token = engine.token_file.read_text("ascii").strip()
     engine.server.ask("POST", "auth/token/revoke", token=token)
-    with pytest.raises(CustodianError, match="token has run out") as refusal:
+    with pytest.raises(CustodianError, match="token is wrong or has run out") as refusal:
         custodian.describe("a")
     assert token not in str(refusal.value) + repr(custodian) + custodian.uri
 
 
-def test_where_the_token_comes_from(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_token_comes_from(engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     token = engine.token_file.read_text("ascii").strip()
     uri = engine.uri.partition("?")[0]
     for variable in ("SHREDVAULT_OPENBAO_TOKEN", "BAO_TOKEN"):
@@ -323,6 +324,17 @@ def test_where_the_token_comes_from(engine: Engine, monkeypatch: pytest.MonkeyPa
         with monkeypatch.context() as patch:
             patch.setenv(variable, token)
             assert OpenBaoCustodian.from_uri(uri, None).names() == frozenset()
+    # The same URI with a lesser token, as the API's service gets it from systemd.
+    (tmp_path / "secret_token").write_text(engine.server.make_token(LESSER.format(mount=engine.mount)).read_text())
+    (tmp_path / "secret_token").chmod(0o400)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    api, destroyer = OpenBaoCustodian.from_uri(uri, None), OpenBaoCustodian.from_uri(engine.uri, None)
+    destroyer.create("a")
+    assert api.names() == {"a"}
+    for refused in (api.create, api.destroy):
+        with pytest.raises(CustodianError, match="does not allow"):
+            refused("b" if refused == api.create else "a")
+    assert destroyer.names() == {"a"}
     engine.token_file.chmod(0o640)
     with pytest.raises(CustodianError, match="0600"):
         OpenBaoCustodian.from_uri(engine.uri, None)
@@ -388,4 +400,4 @@ def test_a_missing_package_is_named() -> None:
         "except CustodianError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "shredvault[openbao]" in done.stdout
+    assert "pip install '.[openbao]'" in done.stdout

@@ -479,6 +479,24 @@ def test_a_pin_file_from_systemd_may_show_the_mask_of_its_access_list(
         Pkcs11Custodian.from_uri(other.uri, None)
 
 
+def test_systemd_hands_the_pin_to_whoever_opens_the_same_uri(
+    softhsm: SoftHsm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    token = softhsm.make_token()
+    uri = without_pin(token)
+    monkeypatch.delenv("SHREDVAULT_PKCS11_PIN", raising=False)
+    handed = tmp_path / "secret_pin"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(CustodianError, match="the credential secret_pin"):
+        Pkcs11Custodian.from_uri(uri, None)
+    handed.write_text(f"{token.pin}\n")
+    handed.chmod(0o444)
+    with pytest.raises(CustodianError, match="0600"):
+        Pkcs11Custodian.from_uri(uri, None)
+    handed.chmod(0o440)
+    assert Pkcs11Custodian.from_uri(uri, None).names() == frozenset()
+
+
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"1" * 5000])
 def test_a_pin_file_without_a_pin(softhsm: SoftHsm, content: bytes) -> None:
     token = softhsm.make_token()
@@ -561,4 +579,4 @@ try:
 except CustodianError as error:
     print(error)
 """
-    assert "shredvault[hsm]" in in_a_process(code)
+    assert "pip install '.[hsm]'" in in_a_process(code)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from tests.services.object_stores import ACCESS_KEY, SECRET_KEY, settings
 from vault import home
@@ -165,5 +167,25 @@ def test_the_catalogue_of_another_vault_is_refused(founding: Founding) -> None:
 def test_a_store_that_does_not_answer_founds_nothing(founding: Founding) -> None:
     with pytest.raises(ObjectStoreError):
         found_vault(replace(founding, objects="http://127.0.0.1:9"))
-    with pytest.raises(HomeError, match=r"unfinished|another choice"):
+    with pytest.raises(ObjectStoreError):
+        found_vault(replace(founding, secret_key=SecretStr("mistyped")))
+    assert list(founding.home.iterdir()) == []
+    assert found_vault(founding)
+
+
+def test_a_founding_that_was_cut_off_is_told_from_one_that_is_done(
+    founding: Founding, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cut_after(monkeypatch, keyring, "found", calls=1, before=True)
+    with pytest.raises(CutOffError):
+        found_vault(founding)
+    monkeypatch.undo()
+    other = replace(founding, custodian=f"file:{tmp_path}/others")
+    with pytest.raises(
+        HomeError, match=r"was cut off, with another choice of: custodians\. Repeat that one, or delete"
+    ):
+        found_vault(other)
+    shutil.rmtree(founding.home)
+    assert found_vault(other)
+    with pytest.raises(HomeError, match="was founded with another choice of: custodians"):
         found_vault(founding)

@@ -48,7 +48,15 @@ KEEPING: Final = {
     *("order list", "order show", "order withdraw", "order draft scrub", "order draft destroy"),
     *("sunset status", "sunset decide", "destruction list", "destruction show", "policy draft", "policy show"),
     *("policy check", "policy propose", "certificate list", "certificate show", "certificate export"),
-    *("certificate verify", "custodian show", "custodian allow", "ledger key", "ledger checkpoint", "ledger prove"),
+    *(
+        "certificate verify",
+        "custodian show",
+        "custodian allow",
+        "custodian forget",
+        "ledger key",
+        "ledger checkpoint",
+        "ledger prove",
+    ),
     *("ledger export", "ledger verify", "ledger witness", "ledger cosigned", "time show", "time order", "time clear"),
     *("receipt show", "receipt print", "order draft release", "hold acknowledge"),
 }

@@ -1,5 +1,6 @@
 """What can happen to a catalogue on PostgreSQL only: connections die, servers restart, others share the database."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -122,6 +123,23 @@ def test_urls_that_are_refused(url: str, word: str) -> None:
     assert "secret" not in str(refusal.value)
 
 
+@contextmanager
+def answering_about_tls(answer: bytes) -> Iterator[str]:
+    """A server's port: it says whether it can do TLS, `S` or `N`, to whoever asks, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    with listener.accept()[0] as asker:
+                        asker.recv(8)
+                        asker.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield str(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+
+
 def told(url: str) -> str:
     """What somebody hears who cannot read the catalogue."""
     catalogue = Catalogue(url)
@@ -150,6 +168,10 @@ def test_who_cannot_get_in_hears_why(postgresql_with_blank: Server, monkeypatch:
         assert "no such database" in told(made.url("nowhere"))
         assert "schema" in told(made.url("blank", options="-csearch_path%3Dnowhere"))
         assert "does not answer" in told(made.url("blank", host="/nonexistent"))
+        for answer in (b"N", b"S"):
+            with answering_about_tls(answer) as port:
+                away = {"host": "127.0.0.1", "port": port, "sslmode": "verify-full", "sslrootcert": "/nonexistent.pem"}
+                assert "No trusted TLS connection" in told(made.url("blank", **away))
         # The control: with the right password it goes as far as the rights of this user.
         monkeypatch.setenv("PGPASSWORD", "open sesame")
         made.run("REVOKE ALL ON trees FROM PUBLIC", database="blank")

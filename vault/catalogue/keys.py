@@ -262,6 +262,12 @@ def destroyed_masters(tx: Transaction) -> dict[str, set[str]]:
     return found
 
 
+def count_masters_at(tx: Transaction, custodian: str) -> int:
+    """How many masters were planned at a custodian's address and are not known to be destroyed."""
+    there = sa.select(sa.func.count()).where(masters.c.custodian == custodian, masters.c.destroyed_at.is_(None))
+    return int(tx.execute(there).scalar_one())
+
+
 def orphan_masters(tx: Transaction) -> list[tuple[str, str]]:
     """Masters that were planned, not destroyed, and stand over no current root: (name, custodian's address).
 

@@ -224,6 +224,10 @@ _STATES: Final[dict[str, tuple[type[VaultError], str]]] = {
     "57P03": (CatalogueError, "The catalogue's database is starting or stopping; try again."),
 }
 _AWAY: Final = "The catalogue's database does not answer."
+_NO_TLS: Final = (
+    "No trusted TLS connection to the catalogue's database: "
+    "see its certificate, and sslmode and sslrootcert in its URL."
+)
 
 
 def _meaning(error: psycopg.Error) -> VaultError | None:
@@ -249,4 +253,6 @@ def _refused(reason: str) -> str:
     ):
         if mark in reason:
             return _STATES[state][1]
+    if "certificate" in reason or "does not support SSL" in reason:
+        return _NO_TLS
     return _STATES["3D000"][1] if "does not exist" in reason and "database" in reason else _AWAY

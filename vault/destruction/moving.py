@@ -16,6 +16,7 @@ from keystore import Tree
 from vault.catalogue import keys
 from vault.catalogue.destructions import Destruction
 from vault.context import Vault
+from vault.errors import CustodianError, CustodianUnavailableError, DestructionRefusedError
 from vault.sunset.ending import end_for_active_master
 from vault.trees.ended import ended_at
 from vault.trees.keyring import custodian_of
@@ -67,10 +68,19 @@ def move_masters(
     Cut off, it is completed by `recover` and by running it again.
 
     Raises:
-        CustodianError: the settings do not name the custodian, or it cannot be used.
-        DestructionRefusedError, BusyError, ObjectStoreError, CatalogueError: see `carry_out`.
+        CustodianError: the settings do not name the custodian, or it does not answer.
+        DestructionRefusedError: it refuses; nothing was begun. Also see `carry_out`.
+        BusyError, ObjectStoreError, CatalogueError: see `carry_out`.
     """
-    address = vault.custody.at(custodian).uri
+    target = vault.custody.at(custodian)
+    try:
+        # Asked before anything is planned there: what was planned is discarded only by asking there again.
+        target.names()
+    except CustodianUnavailableError:
+        raise
+    except CustodianError as refused:
+        raise DestructionRefusedError(f"{refused} Nothing was begun.") from refused
+    address = target.uri
     trees = [one.tree for one in masters_in_use(vault) if one.custodian != address]
     return _replace(vault, trees, address, authority, progress)
 

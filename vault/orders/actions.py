@@ -81,5 +81,8 @@ def missing_places(places: tuple[Place, ...], names: Iterable[str], people: Iter
 
 
 def spoken(places: Iterable[Place]) -> str:
-    """Places as part of a sentence: `counsel, and records-officer or agency-head`."""
-    return ", and ".join(" or ".join(sorted(place)) for place in places)
+    """Places as part of a sentence: `counsel, and records-officer or agency-head`, or `a, b and c`."""
+    said = [" or ".join(sorted(place)) for place in places]
+    if any(" or " in one for one in said) or len(said) == 1:
+        return ", and ".join(said)
+    return f"{', '.join(said[:-1])} and {said[-1]}"

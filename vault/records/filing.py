@@ -85,6 +85,7 @@ def open_record(
         IdempotencyConflictError: the key was used with another body.
         DestroyedError: the record of this key has been destroyed.
         BusyError: try again.
+        CustodianError: the custodian does not answer, or has not the master that is in use.
     """
     caller.require(Role.CENTER)
     key_hash = hashlib.sha256(f"{caller.token_id}:{idempotency_key}".encode()).digest()
@@ -134,6 +135,10 @@ def _take_slot(
     try:
         tree = OpenTree.open(vault.vault_id, root, custodian)
     except MasterGoneError:
+        with vault.catalogue.read() as tx:
+            if keys.current_root(tx, Tree.ACTIVE).master == root.master:
+                # No destruction has put another in its place: it was destroyed outside, or this is another custodian.
+                raise
         return None
     with tree, tree.page(page) as cohort_page, vault.catalogue.write() as tx:
         slot = tx.execute(
