@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Final
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from tests.services.postgresql import HURRIED, SUPERUSER, Server, database_of, server
 from tests.vault.databases import OnServer, migrate
@@ -15,7 +17,9 @@ from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import World, make_world
 from vault.access import Role, authenticate, create_token
+from vault.alarms import alarms_of
 from vault.catalogue import Catalogue
+from vault.catalogue.law import sunsets
 from vault.destruction.carrying_out import recover_destructions
 from vault.destruction.reclaim import reclaim
 from vault.errors import DestructionRefusedError
@@ -76,6 +80,13 @@ def test_each_does_its_own_work(world: World) -> None:
     with Node(world.vault):
         spared, doomed = world.file(), world.file()
         world.assert_readable(spared, doomed)
+        # Its rights let it write that a deadline has latched; nobody believes it.
+        now = world.clock.now()
+        with world.vault.catalogue.write() as tx:
+            lie = {"ends_at": now, "latched_at": now, "outcome": "DESTROY", "covers": [], "kept": []}
+            tx.execute(sa.insert(sunsets).values(deadline=date(2026, 1, 1), **lie))
+        world.assert_readable(spared, doomed)
+        assert alarms_of(world.vault).unbelieved == [date(2026, 1, 1)]
         token = create_token(world.vault, Role.CENTER, "another")
         assert authenticate(world.vault, token).role is Role.CENTER
         hold = place_hold(world.vault, [spared.id], "24-CV-1").hold_id
