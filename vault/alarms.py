@@ -19,8 +19,10 @@ from vault.catalogue.schema import journal
 from vault.clocks.clock import civil_date
 from vault.context import Vault, current_policy
 from vault.destruction.carrying_out import RETURNED
+from vault.destruction.frozen_lists import predicate_at
 from vault.destruction.overdue import Overdue, overdue_of
 from vault.law.policy import Policy, Sunset
+from vault.law.retention import Cause, count_early
 from vault.law.schedule import end_of, latest_cut_off
 from vault.orders.order import spell_instant
 from vault.sunset.ending import end_for_active_master
@@ -73,6 +75,8 @@ class Alarms:
     """When a destroyed master was last found at its custodian again, of late."""
     unbelieved: Sequence[date] = ()
     """Deadlines that somebody wrote into the catalogue as latched."""
+    early: int = 0
+    """Living records with a due date that no policy gives them."""
 
 
 def alarms_of(vault: Vault) -> Alarms:
@@ -88,7 +92,8 @@ def alarms_of(vault: Vault) -> Alarms:
         returned = tx.execute(again.where(journal.c.at > now - _RETURNS_TOLD)).scalar()
         left = wrongly - now if wrongly is not None else None
         unbelieved = unbelieved_sunsets(tx)
-        return Alarms(time_state(tx), overdue_of(tx, now), deadline, wrongly, left, ended, returned, unbelieved)
+        early = count_early(tx, predicate_at(tx, Cause.SWEEP, now))
+        return Alarms(time_state(tx), overdue_of(tx, now), deadline, wrongly, left, ended, returned, unbelieved, early)
 
 
 def _deadline(tx: Transaction, policy: Policy, sunset: Sunset, now: datetime) -> Deadline:
@@ -126,6 +131,23 @@ def spoken_renewal(alarms: Alarms) -> str | None:
     )
 
 
+def _spoken_edits(alarms: Alarms) -> list[str]:
+    """What somebody has written into the catalogue beside the vault."""
+    said = [
+        f"THE CATALOGUE WAS WRITTEN IN: it has the deadline {day} as latched, and the vault did not latch it. Nothing "
+        "goes by that row, and that deadline cannot latch beside it. Find out who did it; `shredvault rebuild` makes a "
+        "catalogue from the ledger, which does not have that row."
+        for day in alarms.unbelieved
+    ]
+    if alarms.early:
+        nearer = number_of(alarms.early, "record", "has", "have")
+        said.append(
+            f"THE CATALOGUE WAS WRITTEN IN: {nearer} a due date that no policy gives. No sweep goes by it. Find out "
+            "who did it; `shredvault rebuild` takes the dates from the manifests in the bucket."
+        )
+    return said
+
+
 def spoken_alarms(alarms: Alarms) -> list[str]:
     """Sentences for whoever watches, the most urgent first."""
     said = []
@@ -137,12 +159,7 @@ def spoken_alarms(alarms: Alarms) -> list[str]:
             f"{ahead}The time is suspect, and nothing is destroyed until that is cleared: `shredvault time show`. "
             f"{alarms.time.why}"
         )
-    said += [
-        f"THE CATALOGUE WAS WRITTEN IN: it has the deadline {day} as latched, and the vault did not latch it. Nothing "
-        "goes by that row, and that deadline cannot latch beside it. Find out who did it; `shredvault rebuild` makes a "
-        "catalogue from the ledger, which does not have that row."
-        for day in alarms.unbelieved
-    ]
+    said += _spoken_edits(alarms)
     if (renewal := spoken_renewal(alarms)) is not None:
         said.append(renewal)
     if alarms.ended_at is not None:

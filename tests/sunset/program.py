@@ -40,8 +40,8 @@ def ordered(world: World, action: Action, scope: dict[str, Any], *names: str) ->
     return accept_order(world.vault, body, [signed(name, body) for name in names])
 
 
-def end_program(world: World) -> None:
-    policy = replace(Policy.decode(founding_policy()), version=2, sunset=SUNSET)
+def end_program(world: World, **changes: Any) -> None:
+    policy = replace(Policy.decode(founding_policy()), version=2, sunset=SUNSET, **changes)
     order = ordered(world, Action.ADOPT_POLICY, {"policy_sha256": policy.sha256, "version": 2}, *APPROVERS)
     adopt_policy(world.vault, order.id, policy.encode())
 

@@ -90,7 +90,7 @@ def test_what_is_preserved_lives_until_its_date(quick_world: World) -> None:
     """S2, S4, P2: decided while held, replaced until the cut-off. It is kept past its due date, and then as ever."""
     world = quick_world
     record = world.file()
-    end_program(world)
+    end_program(world, retention_months=4)
     with pytest.raises(OrderRefusedError, match="under-signed"):
         ordered(world, Action.PRESERVE, {**DEADLINE, "until": "2026-06-30"}, HEAD)
     ordered(world, Action.DESTROY_AT_SUNSET, DEADLINE, HEAD, COUNSEL)
@@ -105,7 +105,7 @@ def test_what_is_preserved_lives_until_its_date(quick_world: World) -> None:
     with pytest.raises(DestructionRefusedError, match="destroys anything"):
         world.destroy(Cause.SUNSET)
     # Two people ordered to keep it: its age does not take it before that day is over, nor is it overdue.
-    world.run("UPDATE records SET due_on = '2026-05-01'")
+    assert str(world.value("SELECT due_on FROM records")) == "2026-05-06"
     to(world, datetime(2026, 7, 1, 4, tzinfo=UTC) - timedelta(seconds=1))
     assert world.sweep().condemned == 0
     assert alarms_of(world.vault).overdue.past_quarter == 0

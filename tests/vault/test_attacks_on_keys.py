@@ -88,3 +88,24 @@ def test_a_host_whose_clock_is_behind_is_not_dead_before_its_lease_is_over(
     assert not node.may_serve
     with pytest.raises((BusyError, DestroyedError)):
         next(pieces)
+
+
+@on_sqlite
+def test_whoever_writes_due_dates_into_the_catalogue_destroys_nobody_early(quick_world: World) -> None:
+    """The service may write that column, and a sweep stands under the policy alone: everything would go."""
+    world = quick_world
+    old = world.file()
+    world.advance(days=400)
+    young = world.file()
+    world.advance(days=340)
+    world.run("UPDATE records SET due_on = '2027-01-01'")
+    assert world.sweep().condemned == 1
+    world.assert_destroyed(old)
+    world.assert_readable(young)
+    said = " ".join(spoken_alarms(alarms_of(world.vault)))
+    assert "1 record has a due date that no policy gives." in said
+    world.advance(days=389)
+    assert world.sweep().condemned == 0
+    world.advance(days=3)
+    assert world.sweep().condemned == 1
+    world.assert_destroyed(young)

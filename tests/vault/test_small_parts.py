@@ -34,6 +34,7 @@ from vault.errors import (
     VaultError,
 )
 from vault.ids import base32, is_id, new_id
+from vault.law.plausible import last_completion
 from vault.law.policy import Policy, due_on
 from vault.log.merkle import tree_hash
 from vault.records.documents import DOCUMENT_BYTES_MAX, Inspection, MediaType, padme
@@ -75,6 +76,13 @@ def test_due_on_is_the_same_day_or_the_months_last_plus_one(completed: date, mon
     before = due_on(completed, months) - timedelta(days=1)
     assert (before.year * 12 + before.month) - (completed.year * 12 + completed.month) == months
     assert before.day == min(completed.day, calendar.monthrange(before.year, before.month)[1])
+
+
+@given(DATES, MONTHS, st.integers(-70, 70))
+def test_whoever_completed_by_the_last_completion_is_due_and_nobody_later(day: date, months: int, by: int) -> None:
+    last = last_completion(day, months)
+    completed = last + timedelta(days=by)
+    assert (due_on(completed, months) <= day) is (by <= 0)
 
 
 @given(DATES, DATES, MONTHS)

@@ -8,22 +8,28 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
+
+import sqlalchemy as sa
 
 from keystore import COHORT_BITMAP_BYTES, MAX_COHORTS, Tree
 from vault.catalogue import Transaction
 from vault.catalogue.destructions import insert_destruction, unfinished
+from vault.catalogue.schema import policies
 from vault.clocks.clock import civil_date
 from vault.context import Vault, current_policy, note
 from vault.errors import DestructionRefusedError, OrderRefusedError
 from vault.ids import DestructionId, HoldId, OrderId, new_id
+from vault.law.plausible import Plausible, plausible_on
+from vault.law.policy import Policy
 from vault.law.retention import CONDEMNABLE, Cause, Predicate, Verdict, count_verdicts, judge, judge_named
 from vault.orders.accepting import load_order, require_order, verify_again
 from vault.orders.actions import Action
 from vault.orders.adopting import approvals_of, policy_of, verify_lineage, verify_standing
 from vault.orders.lists import require_list, root_of
 from vault.sunset.latched import authority_of, latched_sunsets, verify_latched
+from vault.sunset.no_retain import nothing_kept_from
 from vault.trees.ended import ended_at, has_ended
 from vault.trees.staging import revisions_of
 
@@ -70,7 +76,15 @@ def predicate_at(
     given_up = now - timedelta(hours=policy.abandon_after_hours)
     # S4: only what has latched, as this transaction sees it.
     sunken = latched_sunsets(tx, now) if cause in (Cause.SUNSET, Cause.SWEEP) else ()
-    return Predicate(cause, civil_date(now, policy.zone), given_up, sunken, ended, blind)
+    today = civil_date(now, policy.zone)
+    plausible = _plausible_on(tx, today) if cause is Cause.SWEEP else None
+    return Predicate(cause, today, given_up, sunken, ended, blind, plausible)
+
+
+def _plausible_on(tx: Transaction, today: date) -> Plausible:
+    rows = tx.execute(sa.select(policies.c.adopted_at, policies.c.document).order_by(policies.c.version)).all()
+    versions = [(row.adopted_at, Policy.decode(row.document)) for row in rows]
+    return plausible_on(today, [policy for _, policy in versions], nothing_kept_from(tx, versions))
 
 
 def forecast(vault: Vault, cause: Cause) -> Forecast:

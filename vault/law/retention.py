@@ -20,6 +20,8 @@ from vault.catalogue import Transaction
 from vault.catalogue.holding import is_held
 from vault.catalogue.schema import cohorts, records
 
+from .plausible import Plausible
+
 __all__ = [
     "CONDEMNABLE",
     "OF_RECORDS",
@@ -27,6 +29,7 @@ __all__ = [
     "Predicate",
     "Sunken",
     "Verdict",
+    "count_early",
     "count_spared",
     "count_verdicts",
     "judge",
@@ -107,11 +110,15 @@ class Predicate:
     blind: bool = False
     """Judge as if there were no sealed holds: for what is told before people have signed (H11). Nothing is condemned
     by such a verdict."""
+    plausible: Plausible | None = None
+    """For a sweep: which records can be due by any policy, whatever their due dates say."""
 
     def verdict(self) -> sa.ColumnElement[str]:
         """The verdict on a row of `records` joined with `cohorts`."""
         sweep = self.cause is Cause.SWEEP
         due = records.c.due_on <= self.today if sweep else sa.true()
+        if sweep and self.plausible is not None:
+            due &= ~self.plausible.is_early()
         if self.cause is Cause.SUNSET:
             due = sa.or_(sa.false(), *(one.matches() for one in self.sunken))
         if sweep or self.cause is Cause.SUNSET:
@@ -128,6 +135,12 @@ class Predicate:
             (due, Verdict.DUE.value if sweep else Verdict.ORDERED.value),
             else_=Verdict.NOT_ELIGIBLE.value,
         )
+
+    def early(self) -> sa.ColumnElement[bool]:
+        """Whether a row of `records` joined with `cohorts` has a due date that no policy gives it: it was edited."""
+        if self.plausible is None:
+            return sa.false()
+        return _is_alive() & (records.c.due_on <= self.today) & self.plausible.is_early()
 
     def spared(self) -> sa.ColumnElement[bool]:
         """Whether a row of `records` joined with `cohorts` lives because it is held, openly or under seal, alone."""
@@ -191,6 +204,11 @@ def count_verdicts(tx: Transaction, predicate: Predicate) -> dict[str, int]:
     verdict = predicate.verdict().label("verdict")
     rows = tx.execute(_rows(verdict, sa.func.count()).group_by(verdict))
     return {str(name): int(count) for name, count in rows if name != Verdict.GONE}
+
+
+def count_early(tx: Transaction, predicate: Predicate) -> int:
+    """How many living records have a due date that no policy gives them."""
+    return int(tx.execute(_rows(sa.func.count()).where(predicate.early())).scalar_one())
 
 
 def count_spared(tx: Transaction, predicate: Predicate) -> int:

@@ -24,6 +24,7 @@ __all__ = [
     "Authority",
     "Periods",
     "authority_of",
+    "decided_to_destroy",
     "instants",
     "kept_until",
     "latched_rows",
@@ -53,6 +54,12 @@ def standing_outcome(tx: Transaction, policy: Policy, sunset: Sunset) -> Outcome
         if _was_accepted(tx, r)
     ]
     return outcome_of(sunset, policy.zone, decisions)
+
+
+def decided_to_destroy(tx: Transaction) -> list[datetime]:
+    """When the vault accepted decisions that a sunset destroys, replaced ones included."""
+    rows = tx.execute(sa.select(orders).where(orders.c.action == "destroy-at-sunset")).all()
+    return [row.accepted_at for row in rows if _was_accepted(tx, row)]
 
 
 def latched_sunsets(tx: Transaction, now: datetime) -> tuple[Sunken, ...]:

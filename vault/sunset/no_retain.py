@@ -8,6 +8,7 @@ was decided is told by `vault.records.deciding`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -16,9 +17,9 @@ from vault.clocks.clock import civil_date
 from vault.law.policy import Mode, Policy, due_on
 from vault.law.schedule import DESTROY
 
-from .latched import latched_rows, standing_outcome
+from .latched import decided_to_destroy, latched_rows, standing_outcome
 
-__all__ = ["DAYS_IN_ALL", "due_of", "keeps_nothing"]
+__all__ = ["DAYS_IN_ALL", "due_of", "keeps_nothing", "nothing_kept_from"]
 
 DAYS_IN_ALL: Final = 30
 
@@ -34,6 +35,18 @@ def keeps_nothing(tx: Transaction, policy: Policy) -> bool:
             return True
     # A sunset of some filing periods is not the end of the program.
     return any(row.outcome == DESTROY and not row.covers for row in latched_rows(tx))
+
+
+def nothing_kept_from(tx: Transaction, policies: Sequence[tuple[datetime, Policy]]) -> datetime | None:
+    """The first instant from which documents may have lived only until a decision; None: they never did.
+
+    Args:
+        tx: the catalogue.
+        policies: every version of the policy, with when it came into force.
+    """
+    found = [adopted_at for adopted_at, policy in policies if policy.mode is Mode.NO_RETAIN]
+    found += [row.ends_at for row in latched_rows(tx) if row.outcome == DESTROY and not row.covers]
+    return min([*found, *decided_to_destroy(tx)], default=None)
 
 
 def due_of(tx: Transaction, policy: Policy, completed_at: datetime) -> date:
