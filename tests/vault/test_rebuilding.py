@@ -303,6 +303,25 @@ def test_a_tree_of_which_the_catalogue_has_lost_pages_is_not_rewritten(
     world.assert_destroyed(due)
 
 
+def test_a_tree_whose_pages_somebody_has_exchanged_is_not_rewritten(quick_world: World, databases: Databases) -> None:
+    """The service's role may write pages. The true one is in a pack, which would be deleted with the old master."""
+    quick_world.file()
+    quick_world.advance(days=400)
+    kept = quick_world.file()
+    quick_world.advance(days=400)
+    cohort, version = quick_world.place(kept)[0], quick_world.value("SELECT MAX(version) FROM roots") - 1
+    quick_world.run(
+        f"INSERT INTO sealed_pages SELECT tree, cohort_id, {version}, live, sealed FROM sealed_pages "
+        f"WHERE cohort_id = {cohort}",
+        f"UPDATE tree_pages SET version = {version} WHERE cohort_id = {cohort}",
+    )
+    with pytest.raises(DestructionRefusedError, match=f"page of cohort {cohort}"):
+        quick_world.sweep()
+    world, done = rebuilt(quick_world, databases)
+    assert (done.records, done.lost) == (2, [])
+    world.assert_readable(kept)
+
+
 def test_a_deleted_manifest_costs_no_record_that_the_old_catalogue_has(
     quick_world: World, databases: Databases
 ) -> None:

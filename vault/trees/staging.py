@@ -17,6 +17,7 @@ from keystore import (
     GraphReport,
     KeyGraphError,
     OpenTree,
+    PageLoader,
     Rewrite,
     SealBrokenError,
     StagedTree,
@@ -147,19 +148,21 @@ def stage_and_check(vault: Vault, tree: Tree, plan: Plan, new_master: str) -> St
         )
         with open_root(vault, tx, base) as old:
             _require_every_page(old, carried)
+            load = page_loader(tx, tree)
+            for cohort in (*plan.condemned, *again):
+                carried.pop(cohort, None)
+            _require_true_pages(old, load, carried)
             staged = stage(
                 vault.vault_id,
                 old,
                 change,
-                page_loader(tx, tree),
+                load,
                 tree=tree,
                 epoch=base.epoch + 1,
                 version=version,
                 master=new_master,
                 custodian=custodian,
             )
-            for cohort in (*plan.condemned, *again):
-                carried.pop(cohort, None)
             size = mirror.write(vault.bucket, vault.vault_id, staged, carried)
             vault.settle()
             verdicts = {c: Verdict(_bitmap(plan.condemned.get(c, 0)), _bitmap(slots)) for c, slots in keep.items()}
@@ -189,6 +192,25 @@ def _require_every_page(old: OpenTree, there: Collection[int]) -> None:
             "`shredvault rebuild` finds them in the bucket."
         )
         raise KeyGraphError(message)
+
+
+def _require_true_pages(old: OpenTree, load: PageLoader, carried: Collection[int]) -> None:
+    """What is carried over must open under the old root, in the version that the new pack will name for it.
+
+    Whoever can write in the catalogue can name another; the pack with the true page would be taken for superseded.
+
+    Raises:
+        KeyGraphError: one does not.
+    """
+    for cohort in carried:
+        try:
+            old.page(load(cohort)).wipe()
+        except SealBrokenError as broken:
+            message = (
+                f"The page of cohort {cohort} in the catalogue is not the one that the tree has. "
+                "`shredvault rebuild` finds that in the bucket."
+            )
+            raise KeyGraphError(message) from broken
 
 
 def _check(
