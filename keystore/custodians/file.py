@@ -14,7 +14,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -160,9 +160,17 @@ class FileCustodian:
             raise MasterGoneError(message)
 
     def destroy(self, name: str) -> None:
-        """See `Custodian.destroy`: unlink, fsync the folder, look again."""
+        """See `Custodian.destroy`: unlink, fsync the folder, look again.
+
+        A file that has another name too, as backups by hard links make it, would survive under that: it is refused
+        first, or a repeat would find nothing and call it destroyed.
+        """
         victims = self._files(name)
         with _translated(self._folder):
+            for victim in victims:
+                with suppress(FileNotFoundError):
+                    if victim.lstat().st_nlink > 1:
+                        raise CustodianError(_another_name(name))
             for victim in victims:
                 victim.unlink(missing_ok=True)
             _sync_folder(self._folder)
@@ -213,14 +221,17 @@ class FileCustodian:
                 message = f"There is no master named {name}."
                 raise MasterGoneError(message) from gone
         if not stat.S_ISREG(kind.st_mode) or kind.st_nlink != 1:
-            message = f"The master {name} has another name in the file system, under which it would survive. Remove it."
-            raise CustodianError(message)
+            raise CustodianError(_another_name(name))
         if count != KEY_BYTES:
             message = f"The master {name} is damaged: its file does not have {KEY_BYTES} bytes."
             raise CustodianError(message)
         del buffer[KEY_BYTES:]
         with Key(buffer) as key:
             yield key
+
+
+def _another_name(name: str) -> str:
+    return f"The master {name} has another name in the file system, under which it would survive. Remove it."
 
 
 @contextmanager

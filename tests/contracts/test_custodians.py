@@ -494,8 +494,14 @@ def test_a_master_with_a_second_name_is_refused_until_that_is_gone(
         with pytest.raises(CustodianError, match="another name") as refusal:
             call()
         assert not isinstance(refusal.value, MasterGoneError | CustodianUnavailableError)
+    for _ in range(2):
+        with pytest.raises(CustodianError, match="another name"):
+            files.destroy("a")
+        assert files.describe("a") is MasterState.LIVE
     (folder / "kept").unlink()
     assert opens(files, "a", wrapped, root_key)
+    files.destroy("a")
+    assert files.describe("a") is MasterState.ABSENT
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 33, 64, 1 << 20])
