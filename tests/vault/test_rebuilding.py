@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.http.problems import problem_response
-from keystore import MasterState
+from keystore import MasterState, StagedTree, Tree
 from tests.vault.databases import Databases
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.world import PURPOSE, Record, Sealed, World, open_world_vault
@@ -34,6 +34,7 @@ from vault.records.manifests import manifest_name
 from vault.records.retrieval import read_record
 from vault.recovery.rebuild import Rebuilt, rebuild
 from vault.recovery.recognising import Known
+from vault.trees import mirror
 from vault.trees.mirror import PREFIX as PACKS
 
 OPENED: list[Catalogue] = []
@@ -320,6 +321,40 @@ def test_a_tree_whose_pages_somebody_has_exchanged_is_not_rewritten(quick_world:
     world, done = rebuilt(quick_world, databases)
     assert (done.records, done.lost) == (2, [])
     world.assert_readable(kept)
+
+
+def test_packs_that_somebody_has_planted_use_up_no_numbers(quick_world: World, databases: Databases) -> None:
+    """A pack's head is in the clear: whoever writes in the bucket can name any version, epoch, cohort and master."""
+    record, bucket, vault = quick_world.file(), quick_world.vault.bucket, quick_world.vault
+    current = max(name for name in bucket.names(f"{PACKS}active/"))
+    kept = bucket.get(current, limit=100_000)
+    genuine, _ = mirror.unpack(vault.vault_id, kept)
+    version, far = genuine.root.version, 2**63 - 2
+
+    def planted(number: int, epoch: int = 1) -> bytes:
+        root = replace(genuine.root, version=number, epoch=epoch, master="active-mallory")
+        return bytes(mirror.pack(vault.vault_id, StagedTree(root, ()), {65_535: 1}))
+
+    higher = mirror.pack_name(Tree.ACTIVE, version + 7)
+    for name, content in {
+        mirror.pack_name(Tree.ACTIVE, far): planted(far),
+        # It would stand in the place of the true one.
+        mirror.pack_name(Tree.ACTIVE, version + 9): planted(version),
+        f"{PACKS}active/zzz": b"no pack",
+    }.items():
+        bucket.put(name, content)
+        with pytest.raises(DamagedError, match=name):
+            rebuilt(quick_world, databases)
+        bucket.delete_every_version([name])
+    bucket.put(current, bytes(mirror.pack(vault.vault_id, genuine, {65_535: 1})))
+    with pytest.raises(DamagedError, match=current):
+        rebuilt(quick_world, databases)
+    bucket.put(current, kept)
+    bucket.put(higher, planted(version + 7, epoch=2**64 - 1))
+    world, done = rebuilt(quick_world, databases)
+    assert (done.records, done.lost) == (1, [])
+    world.assert_readable(record, world.file())
+    assert world.value("SELECT MAX(id) FROM cohorts") < 10
 
 
 def test_a_deleted_manifest_costs_no_record_that_the_old_catalogue_has(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 from keystore import (
     INDEX_SLOT,
@@ -23,6 +23,7 @@ from keystore import (
     SealedPage,
     StagedTree,
     Tree,
+    slots_of,
 )
 from vault.destruction.frozen_lists import unpack_slots
 from vault.destruction.listed_ids import fetch_list, unpack_places
@@ -45,6 +46,9 @@ __all__ = [
     "find_records",
     "read_history",
 ]
+
+_VERSIONS_APART: Final = 1_000_000
+"""What was staged since the newest tree that opens, and given up, is fewer by far."""
 
 
 @dataclass(slots=True)
@@ -222,6 +226,13 @@ def _apply_destruction(history: History, entry: Entry) -> None:
             one.condemned_at = one.condemned_at or entry.at
 
 
+def _no_pack(name: str) -> DamagedError:
+    return DamagedError(
+        f"The object {name} in the bucket is damaged, or none that this vault wrote. Bring its older version back; "
+        "where it has none, keep a copy of it as evidence, and remove it."
+    )
+
+
 class ReachableKeys:
     """Every record key that some living master still reaches, through any pack that the bucket has."""
 
@@ -230,6 +241,7 @@ class ReachableKeys:
 
         Raises:
             CustodianUnavailableError: a custodian does not answer; what it holds would be taken for lost.
+            DamagedError: an object stands among the packs that is none.
         """
         self._vault_id = vault_id
         self._pages: dict[int, dict[tuple[Tree, int], KeyPage]] = {}
@@ -239,21 +251,35 @@ class ReachableKeys:
         self.masters: dict[str, str] = {}
         """Living masters over some pack, with their custodians' addresses."""
         self.cohorts: set[int] = set()
-        """Every cohort that some pack names, whether or not a key of it opens: these numbers are used."""
+        """Every cohort of a tree that opens, whether or not a key of it does: these numbers are used."""
         for tree in Tree:
-            packs: dict[int, tuple[StagedTree, dict[int, int]]] = {}
-            for name in bucket.names(f"{mirror.PREFIX}{tree}/"):
-                staged, carried = mirror.unpack(vault_id, bucket.get(name, limit=mirror.PACK_LIMIT_BYTES))
-                packs[staged.root.version] = staged, carried
-                self.cohorts.update(carried, (page.cohort for page in staged.pages))
-                self.epochs[tree] = max(self.epochs[tree], staged.root.epoch)
-            self.versions[tree] = max(packs, default=0)
+            packs = self._read(bucket, tree)
+            newest = 0
             sealed = {(p.cohort, p.version): p for staged, _ in packs.values() for p in staged.pages}
             for staged, carried in packs.values():
                 for uri, custodian in custodians.items():
                     if custodian.describe(staged.root.master) is MasterState.LIVE:
-                        self.masters[staged.root.master] = uri
                         self._open(tree, staged, carried, sealed, custodian)
+                        self.masters[staged.root.master] = uri
+                        newest = max(newest, staged.root.version)
+            # A pack's head is in the clear. The newest of a tree that opens is near the newest of all; whoever plants
+            # one of a version that is far away would use up the numbers, and the head of one that opens is true.
+            self.versions[tree] = max(packs, default=0)
+            if newest and self.versions[tree] > newest + _VERSIONS_APART:
+                raise _no_pack(mirror.pack_name(tree, self.versions[tree]))
+
+    def _read(self, bucket: Bucket, tree: Tree) -> dict[int, tuple[StagedTree, dict[int, int]]]:
+        packs: dict[int, tuple[StagedTree, dict[int, int]]] = {}
+        for name in bucket.names(f"{mirror.PREFIX}{tree}/"):
+            try:
+                staged, carried = mirror.unpack(self._vault_id, bucket.get(name, limit=mirror.PACK_LIMIT_BYTES))
+            except SealBrokenError as broken:
+                raise _no_pack(name) from broken
+            # Under another name it would stand in the place of a true one.
+            if name != mirror.pack_name(tree, staged.root.version) or staged.root.tree is not tree:
+                raise _no_pack(name)
+            packs[staged.root.version] = staged, carried
+        return packs
 
     def _open(
         self,
@@ -264,7 +290,15 @@ class ReachableKeys:
         custodian: Custodian,
     ) -> None:
         versions = {**carried, **{page.cohort: page.version for page in staged.pages}}
-        with OpenTree.open(self._vault_id, staged.root, custodian) as opened:
+        try:
+            opened = OpenTree.open(self._vault_id, staged.root, custodian)
+        except SealBrokenError as broken:
+            raise _no_pack(mirror.pack_name(tree, staged.root.version)) from broken
+        with opened:
+            if set(slots_of(opened.root_page.bitmap)) != set(versions):
+                raise _no_pack(mirror.pack_name(tree, staged.root.version))
+            self.epochs[tree] = max(self.epochs[tree], staged.root.epoch)
+            self.cohorts.update(versions)
             for cohort, version in versions.items():
                 known = self._pages.setdefault(cohort, {})
                 page = sealed.get((cohort, version))
