@@ -23,9 +23,10 @@ def test_what_would_be_destroyed_in_suspect_time_is_said_to_be_refused(operator:
     operator.file(1)
     with open_vault(operator.home) as vault, vault.catalogue.write() as tx:
         tx.execute(sa.update(time_marks).values(suspect_since=vault.clock.now(), why="Time jumped forward by 2 hours."))
-    for words in (("sweep",), ("scrub",)):
-        foreseen = operator.run(*words, "--dry-run")
-        assert (foreseen.code, "destroy 1 record and keep 0, if it were not refused." in foreseen.out) == (0, True)
+    foretold = {"sweep": "destroy 1 record and keep 0,", "scrub": "destroy at most 1 record and keep 0 or more,"}
+    for word, said in foretold.items():
+        foreseen = operator.run(word, "--dry-run")
+        assert (foreseen.code, f"{said} if it were not refused." in foreseen.out) == (0, True)
         assert "suspect" in foreseen.err
     assert operator.run("sweep").code == 4
     assert operator.states() == {"retained": 1}
