@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from api.cli.app import main
+import typer
+
+import api.cli.app as started
 from tests.services.object_stores import settings
 from vault.objects import Bucket
 
@@ -66,11 +68,13 @@ def _become(job: dict[str, Any]) -> None:
 def _serve() -> None:
     # What the clients of an object store are made from takes longer to read than most commands take.
     Bucket(settings("http://127.0.0.1:9")).close()
+    # And the command line is built anew in each process from what never changes.
+    started.app = typer.main.get_command(started.app)  # type: ignore[assignment]
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
             _become(json.loads(line))
-            main()
+            started.main()
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
