@@ -398,7 +398,7 @@ BAD_URIS = {
     "pkcs11:token=t": "module-path",
     "pkcs11:token=t?module-path=lib.so": "absolute",
     "pkcs11:token=t?module-path=/lib.so&module-name=lib": "either",
-    "pkcs11:token=t?module-name=no-such-module": "0 PKCS#11 modules",
+    "pkcs11:token=t?module-name=no-such-module": "No PKCS#11 modules of that module-name",
     "pkcs11:token=t?module-name=..%2Flib": "without folders",
     "pkcs11:token=t?module-path=/lib.so&pin-source=%7Ccat": "pin-source",
     "pkcs11:token=t?module-path=/lib.so&pin-source=https:x": "pin-source",
