@@ -41,15 +41,17 @@ def children(folder: Path) -> list[str]:
     return found
 
 
-def file_as_the_readme_says(folder: Path, address: str, token: str) -> None:
-    """The commands of README.md's example, typed one after the other by somebody who has the token and a scan."""
+def file_and_read_as_the_readme_says(folder: Path, address: str, token: str, reviewer: str) -> None:
+    """The commands of README.md's examples, typed one after the other by people who have a token each and a scan."""
     page = (REPOSITORY / "README.md").read_text("utf-8").replace("localhost:8080", address)
-    (block,) = re.findall(r"```sh\n(curl .+?)```", page, re.DOTALL)
+    block, reading = re.findall(r"```sh\n(curl .+?)```", page, re.DOTALL)
     opening, filing = block.split("ID=…   # the record_id\n")
-    (folder / "passport.jpg").write_bytes((REPOSITORY / "tests" / "specimens" / "passport-1.jpg").read_bytes())
+    scan = (REPOSITORY / "tests" / "specimens" / "passport-1.jpg").read_bytes()
+    (folder / "passport.jpg").write_bytes(scan)
 
     def typed(lines: str, **more: str) -> list[dict[str, Any]]:
-        variables = {"PATH": os.environ["PATH"], "TOKEN": token, "LC_ALL": "C.UTF-8", **more}
+        tokens = {"TOKEN": token, "REVIEWER": reviewer}
+        variables = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **tokens, **more}
         done = subprocess.run(
             ["bash", "-ec", lines], env=variables, cwd=folder, check=True, capture_output=True, text=True
         )
@@ -60,6 +62,9 @@ def file_as_the_readme_says(folder: Path, address: str, token: str) -> None:
     stored, completed = typed(filing, ID=opened["record_id"])
     assert stored["media_type"] == "image/jpeg"
     assert (completed["record_id"], completed["documents"]) == (opened["record_id"], 1)
+    (folder / "passport.jpg").unlink()
+    assert typed(reading, ID=opened["record_id"])
+    assert (folder / "passport.jpg").read_bytes() == scan
 
 
 def test_one_service_for_each_vault_and_everything_else_works_meanwhile(newcomer: Operator, running: Running) -> None:
@@ -76,7 +81,7 @@ def test_one_service_for_each_vault_and_everything_else_works_meanwhile(newcomer
         f"A `shredvault serve` runs on the vault in {newcomer.home} already; end that one first."
     )
 
-    file_as_the_readme_says(newcomer.folder, address, token)
+    file_and_read_as_the_readme_says(newcomer.folder, address, token, reviewer)
     with httpx2.Client(base_url=address, trust_env=False) as client:
         center = {"Authorization": f"Bearer {token}"}
         applicant = {"applicant": {"given_name": "Ada", "family_name": "Aster"}}
