@@ -26,7 +26,7 @@ def asking(service: Service, record: str) -> Iterator[list[Any]]:
     ended = threading.Event()
 
     def ask() -> None:
-        while not ended.is_set():
+        while not ended.wait(0.02):
             try:
                 with service.client() as client:
                     answers.append(service.get(client, record).status_code)
@@ -86,6 +86,7 @@ def test_what_is_under_way_ends_well_or_is_cut_and_new_callers_are_served_all_th
                 service.until_complete()
             assert '"nodes_exited": 3' in output
             assert set(answers) == {200}
+            assert len(answers) > 20
         assert not before & service.workers()
         assert service.put(client, second, silent, "late.pdf").status_code == 201
         assert service.get(client, first, "late.pdf").content == late
