@@ -23,7 +23,7 @@ pytest_plugins = [
     "tests.services.postgresql",
     "tests.services.softhsm",
     "tests.vault.fixtures",
-    "tests.vault.scene",
+    "tests.crashes.scene",
     "tests.cli.operator",
 ]
 

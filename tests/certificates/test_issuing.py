@@ -8,9 +8,9 @@ import pytest
 
 from keystore import OpenTree, Rewrite, Tree, TreeChange
 from tests.certificates.conftest import RECORDS, issue
+from tests.recovery.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.databases import Databases
 from tests.vault.holding import place_hold, release_hold
-from tests.vault.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.world import World
 from vault.catalogue import Transaction, keys
 from vault.catalogue.destructions import update

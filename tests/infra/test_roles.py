@@ -10,9 +10,9 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from tests.crashes.faults import Died, Fuse, arm, disarm
 from tests.services.postgresql import HURRIED, SUPERUSER, Server, database_of, server
 from tests.vault.databases import OnServer, migrate
-from tests.vault.faults import Died, Fuse, arm, disarm
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import World, make_world

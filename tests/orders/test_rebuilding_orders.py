@@ -8,8 +8,8 @@ import pytest
 
 from tests.orders.test_destroying_under_orders import adopt, is_open, ordered_scrub
 from tests.people import HEAD
+from tests.recovery.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.databases import Databases, on_sqlite
-from tests.vault.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.world import World
 from vault.destruction.carrying_out import carry_out
 from vault.destruction.frozen_lists import freeze_ordered, freeze_sweep

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.crashes.faults import Died
 from tests.seizure.game import Game, game
 from tests.seizure.judges import Seizure
 from tests.seizure.stages import CopiedStorage, folder_storage
@@ -12,7 +13,6 @@ from tests.seizure.theatre import openbao_storage
 from tests.services.openbao import OpenBao
 from tests.services.softhsm import SoftToken
 from tests.vault.databases import Databases, on_postgresql, on_sqlite
-from tests.vault.faults import Died
 from vault.destruction.carrying_out import recover_destructions
 from vault.law.retention import Cause
 

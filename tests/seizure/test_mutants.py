@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from keystore import GraphReport, Key, MasterState, Rewrite, TreeChange
 from keystore import stage as stage_tree
 from keystore.destruction import STABLE_AFTER, Evidence
+from tests.crashes.faults import Died
 from tests.seizure.game import Game, game
 from tests.vault.databases import Databases, on_sqlite
-from tests.vault.faults import Died
 from tests.vault.holding import place_hold
 from vault.catalogue import Transaction
 from vault.catalogue.schema import documents, journal, ledger_nodes, vaults

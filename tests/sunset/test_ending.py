@@ -17,12 +17,12 @@ from keystore.custodians import FileCustodian
 from keystore.custodians.awskms import AwsKmsCustodian
 from keystore.custodians.awskms_client import Kms, Place
 from tests.people import COUNSEL, HEAD, founding_approvals, founding_policy
+from tests.recovery.test_servings import serve
 from tests.services.strict_kms import StrictKms
 from tests.sunset.program import DEADLINE, OVER, SUNSET, end_program, events, ordered, sealed_off, to
 from tests.vault.databases import on_sqlite
 from tests.vault.holding import AUTHORITY, place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
-from tests.vault.test_servings import serve
 from tests.vault.world import World, open_world_vault
 from vault import holds
 from vault.alarms import alarms_of, spoken_alarms, spoken_renewal

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from keystore import Tree
+from tests.crashes.faults import Died, Fuse, arm, disarm
+from tests.crashes.test_crashes import ANSWERS, POINTS_LIMIT, Town, each_boundary, recover
 from tests.vault.databases import Databases, on_sqlite
-from tests.vault.faults import Died, Fuse, arm, disarm
-from tests.vault.test_crashes import ANSWERS, POINTS_LIMIT, Town, each_boundary, recover
 from tests.vault.world import World, open_world_vault
 from vault.catalogue.schema import access_tokens
 from vault.destruction.carrying_out import carry_out

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from tests.recovery.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.holding import place_hold
-from tests.vault.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.world import Record, World
 from vault.certificates import issue_certificate
 from vault.destruction.reclaim import reclaim

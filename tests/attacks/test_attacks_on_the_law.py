@@ -7,10 +7,10 @@ import pytest
 import sqlalchemy as sa
 
 from tests.people import COUNSEL, HEAD, TERMS, edited, founding_policy, key_of, submitted
+from tests.recovery.test_rebuilding import close_catalogues, rebuilt
 from tests.sunset.program import DEADLINE, OVER, SUNSET, end_program, ordered, to
 from tests.vault.databases import Databases, on_sqlite
 from tests.vault.holding import adopt, place_hold, release_order
-from tests.vault.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.world import Record, World
 from vault import holds
 from vault.alarms import alarms_of, spoken_alarms

@@ -14,12 +14,12 @@ import pytest
 from api.cli.app import app
 from keystore import Tree
 from tests.cli.listed import commands
+from tests.crashes.faults import Died, Fuse, arm, disarm
 from tests.people import APPROVERS as THREE
 from tests.people import OFFICER, TERMS, frozen, submitted
+from tests.recovery.test_rebuilding import rebuilt
 from tests.vault.databases import Databases
-from tests.vault.faults import Died, Fuse, arm, disarm
 from tests.vault.holding import adopt, place_hold, release_hold
-from tests.vault.test_rebuilding import rebuilt
 from tests.vault.world import Record, World
 from vault import holds
 from vault.destruction.carrying_out import carry_out, recover_destructions

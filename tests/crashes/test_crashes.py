@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.crashes.faults import Died, Fuse, arm, disarm
 from tests.people import TERMS, submitted
-from tests.vault.faults import Died, Fuse, arm, disarm
 from tests.vault.holding import place_hold, release_hold, release_order
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import Record, Sealed, World, png

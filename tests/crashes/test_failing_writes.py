@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.crashes.scene import Scene, assert_masters_in_use_only, judge_told_filing
+from tests.crashes.test_crashes import judge_destruction, judge_hold, judge_release, recover, twin
+from tests.crashes.victim import Ended, Fault
 from tests.vault.databases import on_sqlite
 from tests.vault.holding import release_order
-from tests.vault.scene import Scene, assert_masters_in_use_only, judge_told_filing
-from tests.vault.test_crashes import judge_destruction, judge_hold, judge_release, recover, twin
-from tests.vault.victim import Ended, Fault
 from tests.vault.world import World, png
 
 pytestmark = on_sqlite

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.holds.test_hold_rules import rebuilt
 from tests.people import edited, frozen
 from tests.vault.databases import on_sqlite
 from tests.vault.holding import AUTHORITY, adopt, place_hold, release_order
-from tests.vault.test_hold_rules import rebuilt
 from tests.vault.world import World
 from vault import holds
 from vault.destruction import releasing

@@ -8,11 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from keystore.custodians import FileCustodian
+from tests.recovery.test_rebuilding import rebuilt
 from tests.services.postgresql import Server, database_of, server, server_folder
 from tests.vault.databases import OnServer, migrate
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
-from tests.vault.test_rebuilding import rebuilt
 from tests.vault.world import World, make_world
 from vault.catalogue import Catalogue
 from vault.destruction.carrying_out import recover_destructions, require_newest

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.crashes.scene import Judge, Scene, assert_masters_in_use_only, custodians, judge_told_filing
+from tests.crashes.test_crashes import judge_destruction, judge_hold, judge_release, recover, twin
+from tests.crashes.victim import Ended
 from tests.people import TERMS, submitted
 from tests.vault.databases import on_sqlite
 from tests.vault.holding import release_order
-from tests.vault.scene import Judge, Scene, assert_masters_in_use_only, custodians, judge_told_filing
-from tests.vault.test_crashes import judge_destruction, judge_hold, judge_release, recover, twin
-from tests.vault.victim import Ended
 from tests.vault.world import World, png
 from vault.destruction.condemning import STEPS
 from vault.destruction.drafting import draft_scrub

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from keystore import Tree
+from tests.crashes.faults import Died, Fuse, arm, disarm
+from tests.recovery.test_rebuilding import OPENED, rebuilt
 from tests.services.postgresql import Server
 from tests.vault.databases import Databases, Files, OnServer, blank_file
-from tests.vault.faults import Died, Fuse, arm, disarm
 from tests.vault.holding import place_hold, release_order
 from tests.vault.memory_s3 import MemoryBucket
-from tests.vault.test_rebuilding import OPENED, rebuilt
 from tests.vault.world import Record, Sealed, World, make_world
 from vault.destruction import releasing
 from vault.destruction.carrying_out import carry_out, recover_destructions, require_newest

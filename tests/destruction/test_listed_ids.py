@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
+from tests.crashes.faults import Died
 from tests.people import frozen
+from tests.recovery.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.databases import Databases, on_sqlite
-from tests.vault.faults import Died
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket
-from tests.vault.test_rebuilding import close_catalogues, rebuilt
 from tests.vault.world import PURPOSE, World
 from vault.destruction.carrying_out import carry_out, recover_destructions
 from vault.destruction.listed_ids import PREFIX, fetch_list, list_name, pack_places, store_list, unpack_places

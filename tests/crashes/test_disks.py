@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from keystore import Tree
+from tests.crashes.faults import Died, Fuse, arm, disarm
+from tests.crashes.test_crashes import ANSWERS, Town, recover, twin
+from tests.crashes.test_crashes_of_moves import into
 from tests.vault.databases import Databases, on_sqlite
-from tests.vault.faults import Died, Fuse, arm, disarm
 from tests.vault.holding import place_hold, release_hold
-from tests.vault.test_crashes import ANSWERS, Town, recover, twin
-from tests.vault.test_crashes_of_moves import into
 from tests.vault.world import World
 from vault.destruction.carrying_out import carry_out
 from vault.destruction.frozen_lists import freeze_move

@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from tests.crashes.faults import Died, Fuse, arm, disarm
+from tests.recovery.test_rebuilding import rebuilt
 from tests.vault.databases import Databases, on_postgresql
-from tests.vault.faults import Died, Fuse, arm, disarm
 from tests.vault.memory_s3 import MemoryBucket
-from tests.vault.test_rebuilding import rebuilt
 from tests.vault.world import World
 from vault.catalogue.schema import nodes
 from vault.destruction.carrying_out import recover_destructions, require_newest, require_newest_keys

@@ -117,7 +117,7 @@ class Victims:
 
     def __init__(self) -> None:
         # Not with -m: what goes through the pipes must be of the same classes here and there.
-        command = [sys.executable, "-W", "error", "-c", "from tests.vault.victim import serve; serve()"]
+        command = [sys.executable, "-W", "error", "-c", "from tests.crashes.victim import serve; serve()"]
         self._process = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def run(self, job: Job) -> Ended:

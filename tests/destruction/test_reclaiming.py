@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from keystore import Tree
+from tests.crashes.faults import Died, Fuse, arm, disarm
 from tests.services.object_stores import settings
 from tests.vault.databases import Databases, on_sqlite
-from tests.vault.faults import Died, Fuse, arm, disarm
 from tests.vault.holding import place_hold, release_hold
 from tests.vault.memory_s3 import MemoryBucket, MemoryS3
 from tests.vault.world import World, make_world, png
