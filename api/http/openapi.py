@@ -199,6 +199,7 @@ PUT: Final[dict[str, Any]] = PLAIN | {
             UnsupportedTypeError,
             BadDocumentError,
             problems.NAME_UNUSABLE,
+            problems.FORM_SENT,
             EmptyDocumentError,
             DocumentTruncatedError,
             CatalogueFullError,

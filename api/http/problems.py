@@ -86,6 +86,12 @@ TOKEN_MISSING: Final = Kind(
     "Send the header `Authorization: Bearer svt_…` with the token of your center.",
 )
 NAME_UNUSABLE: Final = Kind("document-name", 422, "The document's name cannot be used")
+FORM_SENT: Final = Kind(
+    "form-sent",
+    415,
+    "A form was sent instead of the file",
+    "Send the file's bytes as the body (`curl -T scan.pdf …`), not in a form (`curl -F …`).",
+)
 LENGTH_UNREADABLE: Final = Kind(
     "content-length", 400, "The length is not a number", "Content-Length must be a whole number of bytes."
 )

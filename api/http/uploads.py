@@ -20,12 +20,13 @@ from .bodies import chunks, declared_length
 from .desk import Desk
 from .edge import facts_of
 from .openapi import PUT
-from .problems import NAME_UNUSABLE, RefusedError, kind_of
+from .problems import FORM_SENT, NAME_UNUSABLE, RefusedError, kind_of
 
 __all__ = ["upload_routes"]
 
 CHUNK_BYTES_MAX: Final = 1024 * 1024
 _NOT_UTF8: Final = "\ufffd"
+_FORMS: Final = ("multipart/", "application/x-www-form-urlencoded")
 
 
 def upload_routes(desk: Desk) -> APIRouter:
@@ -81,6 +82,9 @@ class _Reception:
         # Kept here, not only returned: a request that is cancelled meanwhile must abort it.
         if _NOT_UTF8 in self._name:
             raise RefusedError(NAME_UNUSABLE, "The document's name must be UTF-8, percent-encoded.")
+        declared = self._request.headers.get("content-type")
+        if declared and declared.lower().startswith(_FORMS):
+            raise RefusedError(FORM_SENT)
         try:
             self._upload = begin_upload(
                 self._desk.vault,
@@ -88,7 +92,7 @@ class _Reception:
                 self._record_id,
                 self._name,
                 declared_size=declared_length(self._request),
-                declared_type=self._request.headers.get("content-type"),
+                declared_type=declared,
             )
         except DocumentTooLargeError:
             raise

@@ -144,7 +144,6 @@ def test_other_types_are_refused(site: Site, record: str, content: bytes) -> Non
         ("", True),
         ("image/png", False),
         ("text/plain", False),
-        ("multipart/form-data; boundary=x", False),
     ],
 )
 def test_the_declared_type_must_agree(site: Site, record: str, declared: str, accepted: bool) -> None:  # noqa: FBT001
@@ -156,6 +155,15 @@ def test_the_declared_type_must_agree(site: Site, record: str, declared: str, ac
     else:
         assert_problem(answer, 415, "document-type-differs")
         assert site.counts() == before
+
+
+@pytest.mark.parametrize("declared", ["multipart/form-data; boundary=x", "Application/x-www-form-urlencoded"])
+def test_a_form_is_told_what_to_send_instead(site: Site, record: str, declared: str) -> None:
+    before = site.counts()
+    answer = site.put(record, pdf(), headers={"Content-Type": declared})
+    assert_problem(answer, 415, "form-sent")
+    assert "curl -T" in answer.json()["detail"]
+    assert site.counts() == before
 
 
 @pytest.mark.parametrize("media_type", ENDS)
