@@ -275,7 +275,7 @@ class LivesOnPostgresql(Lives):
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=8, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -286,5 +286,5 @@ def server_for_lives(postgresql_with_blank: Server) -> None:
 
 TestLivesOnPostgresql = pytest.mark.usefixtures("server_for_lives")(LivesOnPostgresql.TestCase)
 TestLivesOnPostgresql.settings = settings(
-    max_examples=3, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=6, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
