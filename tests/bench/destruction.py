@@ -81,7 +81,12 @@ def _scrub_rows(section: str, large: Timing, small: Sequence[Timing]) -> Iterato
     for what, goal_seconds, goal_ratio, part in (
         ("condemning transaction to death of the old master", SCRUB_SECONDS_GOAL, SCRUB_RATIO_GOAL, "condemn_to_death"),
         ("staging, mirroring, reading back, checking", None, None, "staging"),
-        ("freezing the list: judging and hashing every record", None, None, "freeze"),
+        (
+            "drawing up the order, accepting it, freezing the list: judging and hashing every record",
+            None,
+            None,
+            "freeze",
+        ),
     ):
         seconds = getattr(large, part)
         others = [getattr(timing, part) for timing in small]

@@ -6,8 +6,7 @@ end. Nothing here can destroy a key (`vault.destruction.carrying_out` does).
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
@@ -32,7 +31,7 @@ from vault.trees.staging import Plan, Staging, plan_tree, revisions_of, stage_an
 
 from .authority import claim_authority
 from .frozen_lists import MOVE, pack_slots, predicate_at
-from .listed_ids import pack_places, store_list
+from .listed_ids import pack_places, place_of, store_list
 
 __all__ = ["STEPS", "Progress", "condemn_list"]
 
@@ -131,11 +130,14 @@ def _intend(vault: Vault, listing: _Listing, listed: Mapping[int, int]) -> tuple
     return custodian, master, ends_at
 
 
-def _store_ids(vault: Vault, listing: _Listing) -> Sequence[bytes]:
-    """Put the ids on the list into the bucket, for whoever asks after a rebuild; returns them in order."""
+def _store_ids(vault: Vault, listing: _Listing) -> bytes:
+    """Put the ids on the list into the bucket, for whoever asks after a rebuild; returns them in order.
+
+    In one piece: to let go of a city's ids one by one would take longer than its destruction.
+    """
     destruction = listing.destruction
     if not listing.is_active or not destruction.listed:
-        return ()
+        return b""
     with vault.catalogue.read() as tx:
         ids = listed_ids(tx, listing.slots)
     if tree_hash(ids) != destruction.list_root:
@@ -143,7 +145,7 @@ def _store_ids(vault: Vault, listing: _Listing) -> Sequence[bytes]:
         raise KeyGraphError(message)
     store_list(vault.bucket, vault.vault_id, destruction.id, ids)
     vault.settle()
-    return ids
+    return b"".join(ids)
 
 
 def _close_cohorts(tx: Transaction, listed: Mapping[int, int], now: datetime) -> None:
@@ -183,7 +185,7 @@ def _condemn(
     staging: Staging,
     listed: Mapping[int, int],
     excused: Mapping[int, int],
-    ids: Sequence[bytes],
+    ids: bytes,
 ) -> bool:
     """Step 4, the point of no return. False: the world changed, stage again.
 
@@ -247,8 +249,8 @@ def _condemn(
         facts = {"count": plan.condemned_count, "version": staging.version, "withdrawn": pack_slots(withdrawn)}
         if ids and withdrawn:
             # Whoever reads the list without the catalogue must not take them for destroyed.
-            places = (bisect_left(ids, one) for one in listed_ids(tx, withdrawn))
-            facts["withdrawn_places"] = pack_places(places, len(ids))
+            places = (place_of(ids, one) for one in listed_ids(tx, withdrawn))
+            facts["withdrawn_places"] = pack_places(places, destruction.listed)
         note(tx, now, "condemned", destruction.id, facts)
     return True
 

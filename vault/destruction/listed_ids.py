@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -18,7 +19,7 @@ from vault.ids import DestructionId, base32, number_of
 from vault.log.merkle import tree_hash
 from vault.objects import Bucket, ObjectExists, ObjectNotFound
 
-__all__ = ["PREFIX", "fetch_list", "list_name", "pack_places", "store_list", "unpack_places"]
+__all__ = ["PREFIX", "fetch_list", "list_name", "pack_places", "place_of", "store_list", "unpack_places"]
 
 PREFIX: Final = "lists/"
 OBJECT_LIMIT_BYTES: Final = 2 * 1024**3
@@ -75,6 +76,12 @@ def fetch_list(bucket: Bucket, vault_id: bytes, destruction_id: DestructionId, r
 def _encode(vault_id: bytes, ids: Sequence[bytes]) -> bytes:
     numbers = (number_of(one.decode("ascii")).to_bytes(_ID_BYTES) for one in ids)
     return b"".join((_MAGIC, _HEAD.pack(vault_id, len(ids)), *numbers))
+
+
+def place_of(ids: bytes, one: bytes) -> int:
+    """The place, from 0, of an id on a list whose ids stand one after the other, ASCII and ascending."""
+    places = range(len(ids) // _ID_CHARACTERS)
+    return bisect_left(places, one, key=lambda at: ids[at * _ID_CHARACTERS : (at + 1) * _ID_CHARACTERS])
 
 
 def pack_places(places: Iterable[int], count: int) -> str:

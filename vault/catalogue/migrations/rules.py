@@ -53,29 +53,32 @@ SELECT r.id, r.cohort_id, r.slot,
 
 HOLDS_VIEW: Final = """
 CREATE VIEW record_holds AS
-SELECT r.id AS record_id, r.cohort_id, r.slot, r.spared, n.hold_id, n.ends_at
+SELECT r.id AS record_id, n.cohort_id, r.slot, r.spared, n.hold_id, n.ends_at
   FROM hold_records n
   JOIN records r ON r.id = n.record_id
-  JOIN cohorts c ON c.id = r.cohort_id
+  JOIN cohorts c ON c.id = n.cohort_id
  WHERE n.ended_at IS NULL AND r.condemned_by IS NULL AND (r.spared OR c.condemned_by IS NULL)
 UNION ALL
 SELECT r.id AS record_id, r.cohort_id, r.slot, r.spared, s.hold_id, s.ends_at
   FROM hold_scopes s
-  JOIN records r
-    ON (s.captured_by IS NULL OR r.opened_at <= s.captured_by)
+ CROSS JOIN records r
+  JOIN cohorts c ON c.id = r.cohort_id
+ WHERE s.ended_at IS NULL AND r.condemned_by IS NULL AND (r.spared OR c.condemned_by IS NULL)
+   AND (s.captured_by IS NULL OR r.opened_at <= s.captured_by)
    AND ((s.since IS NULL OR r.opened_at >= s.since) AND (s.until IS NULL OR r.opened_at < s.until)
         OR r.completed_at IS NOT NULL
         AND (s.since IS NULL OR r.completed_at >= s.since) AND (s.until IS NULL OR r.completed_at < s.until))
    AND (s.center IS NULL OR r.opened_by IS NULL
         OR s.center = (SELECT t.label FROM access_tokens t WHERE t.id = r.opened_by))
-  JOIN cohorts c ON c.id = r.cohort_id
- WHERE s.ended_at IS NULL AND r.condemned_by IS NULL AND (r.spared OR c.condemned_by IS NULL)
 """
 """Who is held, by what (H1, H8): one row for each living record and each part of a hold in force that matches it.
 
 The one place where that is said; the predicate, these rules and the copying of keys all ask it. A record whose center
 is not known any more matches every center: protecting errs on the safe side. Nothing but the end of a part makes a row
 go, as long as the record lives.
+
+Holds are few and records many, so each half begins with the holds; SQLite keeps to the order of a CROSS JOIN. Whole
+cohorts are condemned by the hundred under one question each, which must not look at all their records.
 """
 
 _LIVING_COHORTS: Final = "SELECT id FROM cohorts WHERE condemned_by IS NULL"
