@@ -1,7 +1,8 @@
-"""What somebody must be told about time and deadlines: for `status`, its exit code, and the metrics (T5, S3, S6).
+"""What somebody must be told: for `status`, its exit code, the metrics, and whoever keeps something (T5, S3, S6, S7).
 
-A missed deadline is a failure like a lost record, and both follow from clocks that cannot be trusted; so near a
-deadline a suspicion is the loudest alarm of all.
+Of time and deadlines, of masters that end wrongly or came back, and of what others wrote into the catalogue. A missed
+deadline is a failure like a lost record, and both follow from clocks that cannot be trusted; so near a deadline a
+suspicion is the loudest alarm of all.
 """
 
 from __future__ import annotations
