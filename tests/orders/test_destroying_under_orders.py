@@ -22,8 +22,10 @@ from tests.people import (
 from tests.vault.databases import on_sqlite
 from tests.vault.holding import place_hold
 from tests.vault.world import Record, World
+from vault.catalogue.destructions import load
 from vault.catalogue.schema import policies
 from vault.context import current_policy
+from vault.destruction.authority import claim_authority
 from vault.destruction.carrying_out import carry_out, recover_destructions
 from vault.destruction.drafting import draft_adoption, draft_destroy, draft_scrub
 from vault.destruction.frozen_lists import forecast_ordered, freeze_ordered, freeze_sweep
@@ -242,6 +244,17 @@ def test_an_order_survives_a_destruction_that_did_not_come_to_condemning(quick_w
     assert is_open(world, order)
     assert carry_out(world.vault, freeze_ordered(world.vault, order.id)).condemned == 1
     assert not is_open(world, order)
+
+
+@on_sqlite
+def test_a_kind_of_destruction_that_nobody_knows_has_no_authority(quick_world: World) -> None:
+    vault = quick_world.vault
+    frozen_id = freeze_sweep(vault)
+    with vault.catalogue.write() as tx:
+        sweep = load(tx, frozen_id)
+        claim_authority(tx, sweep, vault.clock.now())
+        with pytest.raises(OrderRefusedError, match="Nothing gives authority for a purge"):
+            claim_authority(tx, replace(sweep, kind="purge"), vault.clock.now())
 
 
 @on_sqlite

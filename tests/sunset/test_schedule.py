@@ -9,6 +9,7 @@ import pytest
 from vault.errors import OrderRefusedError
 from vault.law.policy import Sunset
 from vault.law.schedule import (
+    Decision,
     end_of,
     latest_cut_off,
     next_statement,
@@ -78,8 +79,8 @@ def test_statements_are_monthly() -> None:
 
 def decision(
     name: str, action: str, scope: dict[str, Any], accepted: datetime, effective: datetime | None = None
-) -> tuple[str, str, dict[str, Any], datetime, datetime]:
-    return name, action, scope, accepted, effective or accepted
+) -> Decision:
+    return Decision(name, action, scope, accepted, effective or accepted)
 
 
 def test_the_last_decision_before_the_cut_off_stands_and_else_the_default() -> None:

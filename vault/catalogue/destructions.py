@@ -149,11 +149,13 @@ def condemn(
     survivors: Mapping[int, int],
     keyless: Mapping[int, int],
 ) -> None:
-    """Mark the condemned. Where most of a cohort dies, the cohort is marked and its survivors are spared;
-    where few die, they are marked one by one. So the work never grows with the records of whole cohorts.
+    """Mark the condemned.
+
+    Where most of a cohort dies, the cohort is marked and its survivors are spared; where few die, they are marked one
+    by one. So the work never grows with the records of whole cohorts.
 
     Of the keyless, those that were not condemned before are spared as well: a missing key is no destruction.
-    """  # noqa: D205
+    """
     fresh = set(tx.execute(sa.select(cohorts.c.id).where(cohorts.c.condemned_by.is_(None))).scalars())
     whole = [c for c in condemned if c in fresh and condemned[c].bit_count() > survivors[c].bit_count()]
     single = set(condemned) - set(whole)

@@ -18,6 +18,7 @@ from vault.catalogue.schema import masters, policies
 from vault.clocks.clock import civil_date
 from vault.destruction.overdue import last_day as last_day_of
 from vault.law.policy import Policy
+from vault.law.retention import Cause
 from vault.orders import load_order
 from vault.orders.adopting import approvals_of
 from vault.orders.signatures import ORDERS, POLICIES
@@ -168,12 +169,12 @@ def _deadline(
     tx: Transaction, destruction: Destruction, policy: Policy, dates: Dates | None, completed_on: date
 ) -> dict[str, Any] | None:
     """By when it had to be complete (T4), whether it was, and why not; None where the policy names no day for it."""
-    latched = authority_of(tx, destruction.frozen_at) if destruction.kind == "sunset" else None
+    latched = authority_of(tx, destruction.frozen_at) if destruction.kind == Cause.SUNSET else None
     if latched is not None:
         last_day, source = latched.deadline, "the sunset's deadline"
-    elif destruction.kind == "scrub" and policy.sunset is not None:
+    elif destruction.kind == Cause.SCRUB and policy.sunset is not None:
         last_day, source = policy.sunset.deadline, "the sunset's deadline"
-    elif destruction.kind == "sweep" and dates is not None and dates.due_first is not None:
+    elif destruction.kind == Cause.SWEEP and dates is not None and dates.due_first is not None:
         last_day, source = last_day_of(dates.due_first, policy.gone_by), "the day by which due records must be gone"
     else:
         return None

@@ -9,7 +9,6 @@ list and this the policy may have changed and the order may have been taken back
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
 
 import sqlalchemy as sa
 
@@ -18,15 +17,15 @@ from vault.catalogue.destructions import Destruction
 from vault.catalogue.holding import hold_records, hold_scopes
 from vault.catalogue.law import orders
 from vault.errors import OrderRefusedError
+from vault.law.retention import Cause
 from vault.orders.accepting import load_order, require_order, use_order
 from vault.orders.actions import Action
 from vault.orders.adopting import require_standing
 from vault.sunset.latched import authority_of
 
-__all__ = ["claim_authority"]
+from .frozen_lists import KeysOnly
 
-_ORDERED: Final = ("scrub", "destroy")
-"""Kinds of destruction that nobody may carry out without an order of its own."""
+__all__ = ["claim_authority"]
 
 
 def claim_authority(tx: Transaction, destruction: Destruction, now: datetime) -> None:
@@ -38,21 +37,26 @@ def claim_authority(tx: Transaction, destruction: Destruction, now: datetime) ->
         OrderRefusedError: the policy changed or is not approved, or the order gives no authority any more.
     """
     match destruction.kind:
-        case "sweep":
+        case Cause.SWEEP:
             if require_standing(tx).version != destruction.policy_version:
                 message = "The policy changed after the list was frozen; nothing was destroyed. Start the sweep again."
                 raise OrderRefusedError(message)
-        case "sunset":
+        case Cause.SUNSET:
             require_standing(tx)
             _require_latched(tx, destruction, now)
-        case "release":
-            _require_ended_by_orders(tx, destruction)
-        case kind if kind in _ORDERED:
+        case Cause.SCRUB | Cause.DESTROY as kind:
             if destruction.order_id is None:
                 message = f"A {kind} needs an order; nothing was destroyed."
                 raise OrderRefusedError(message)
             require_order(tx, destruction.order_id, Action(kind), now)
             use_order(tx, destruction.order_id, destruction.id, now)
+        case KeysOnly.RELEASE:
+            _require_ended_by_orders(tx, destruction)
+        case KeysOnly.MOVE:
+            pass
+        case other:
+            message = f"Nothing gives authority for a {other}; nothing was destroyed."
+            raise OrderRefusedError(message)
 
 
 def _require_latched(tx: Transaction, destruction: Destruction, now: datetime) -> None:

@@ -47,7 +47,7 @@ from vault.trees.keyring import custodian_of
 from .authority import claim_authority
 from .condemning import Progress, condemn_list
 from .exclusion import alone
-from .frozen_lists import MOVE
+from .frozen_lists import KeysOnly
 
 __all__ = [
     "RETURNED",
@@ -99,7 +99,7 @@ def _carry_out(vault: Vault, destruction_id: DestructionId, progress: Progress) 
         destruction = load(tx, destruction_id)
     if destruction.condemned_at is None and destruction.abandoned_at is None:
         ended = _require_open_tree(vault, destruction)
-        if not destruction.listed and destruction.kind != MOVE and not ended:
+        if not destruction.listed and destruction.kind != KeysOnly.MOVE and not ended:
             try:
                 _record_empty(vault, destruction)
             except OrderRefusedError:

@@ -30,7 +30,7 @@ from vault.trees.ended import ended_at, stage_from_held, whole_list
 from vault.trees.staging import Plan, Staging, plan_tree, revisions_of, stage_and_check
 
 from .authority import claim_authority
-from .frozen_lists import MOVE, pack_slots, predicate_at
+from .frozen_lists import KeysOnly, pack_slots, predicate_at
 from .listed_ids import pack_places, place_of, store_list
 
 __all__ = ["STEPS", "Progress", "condemn_list"]
@@ -157,7 +157,7 @@ def _close_cohorts(tx: Transaction, listed: Mapping[int, int], now: datetime) ->
 def _spared(tx: Transaction, vault: Vault, listing: _Listing, among: Mapping[int, int]) -> dict[int, int]:
     """Slots of listed cohorts whose records may not be condemned now (or whose held copy may not go)."""
     destruction, spared = listing.destruction, dict[int, int]()
-    if destruction.kind == MOVE:
+    if destruction.kind == KeysOnly.MOVE:
         return spared
     if destruction.hold_id is None:
         test = predicate_at(tx, Cause(destruction.kind), vault.clock.now(), ended=listing.ended_at is not None)
@@ -214,7 +214,7 @@ def _condemn(
     if listing.ended_at is not None:
         observed |= {"ended_by_custodian_at": listing.ended_at.isoformat(), "survivors_lost": lost}
     with vault.catalogue.write() as tx:
-        if destruction.kind != MOVE:
+        if destruction.kind != KeysOnly.MOVE:
             # A move loses nobody, and one that waits may let a master run out.
             require_trusted_time(tx)
         changed = {

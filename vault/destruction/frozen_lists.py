@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 import sqlalchemy as sa
@@ -34,8 +35,8 @@ from vault.trees.ended import ended_at, has_ended
 from vault.trees.staging import revisions_of
 
 __all__ = [
-    "MOVE",
     "Forecast",
+    "KeysOnly",
     "forecast",
     "forecast_ordered",
     "freeze_move",
@@ -48,9 +49,16 @@ __all__ = [
     "unpack_slots",
 ]
 
-MOVE: Final = "move"
-"""The kind of a destruction in which only a master dies, because another takes its place."""
 _ROW: Final = struct.Struct(f">I{COHORT_BITMAP_BYTES}s")
+
+
+class KeysOnly(StrEnum):
+    """Kinds of destructions in which no record dies. The others are those of `Cause`."""
+
+    RELEASE = "release"
+    """Copies of keys in the held tree die with the parts of a hold."""
+    MOVE = "move"
+    """Only a master dies, because another takes its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,17 +226,17 @@ def freeze_release(
     """
     # Revision -1 matches nothing: who else holds these records is asked again in any case.
     revisions = {cohort: -1 for _, cohort, _ in listed}
-    return _freeze(vault, "release", Tree.HELD, authority, listed, revisions, {}, now, hold_id=hold_id)
+    return _freeze(vault, KeysOnly.RELEASE, Tree.HELD, authority, listed, revisions, {}, now, hold_id=hold_id)
 
 
 def freeze_move(vault: Vault, tree: Tree, custodian: str, authority: str) -> DestructionId:
     """Step 0 for another master at `custodian`: no record is to die, only the present master of the tree."""
-    return _freeze(vault, MOVE, tree, authority, [], {}, {}, vault.clock.now(), moves_to=custodian)
+    return _freeze(vault, KeysOnly.MOVE, tree, authority, [], {}, {}, vault.clock.now(), moves_to=custodian)
 
 
 def _freeze(
     vault: Vault,
-    kind: str,
+    kind: Cause | KeysOnly,
     tree: Tree,
     authority: str,
     listed: Sequence[tuple[str, int, int]],

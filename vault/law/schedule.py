@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from vault.clocks.clock import civil_date, in_reach
@@ -22,6 +22,9 @@ __all__ = [
     "DECISIONS",
     "DESTROY",
     "NOTICE_DAYS",
+    "PARTIAL",
+    "PRESERVE",
+    "Decision",
     "Outcome",
     "covered",
     "end_of",
@@ -35,6 +38,8 @@ __all__ = [
 DECISIONS: Final = ("preserve", "destroy-at-sunset", "partial")
 """Actions of orders that decide about a sunset."""
 DESTROY: Final = "DESTROY"
+PRESERVE: Final = "PRESERVE"
+PARTIAL: Final = "PARTIAL"
 NOTICE_DAYS: Final = (90, 30, 7, 1)
 """Days before the deadline at which it is announced (S6)."""
 _MARGIN: Final = timedelta(hours=48)
@@ -45,6 +50,18 @@ _SCOPES: Final = {
     "destroy-at-sunset": {"deadline"},
     "partial": {"deadline", "until", "keep"},
 }
+
+
+class Decision(NamedTuple):
+    """An order about a sunset that was accepted and not taken back."""
+
+    order_id: str
+    action: str
+    """One of `DECISIONS`."""
+    scope: Mapping[str, Any]
+    accepted_at: datetime
+    effective_at: datetime
+    """When its cooling-off is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,34 +102,32 @@ def next_statement(last: date) -> date:
     return due_on(last, 1) - timedelta(days=1)
 
 
-def outcome_of(
-    sunset: Sunset,
-    zone: ZoneInfo,
-    decisions: Sequence[tuple[str, str, Mapping[str, Any], datetime, datetime]],
-) -> Outcome:
+def outcome_of(sunset: Sunset, zone: ZoneInfo, decisions: Sequence[Decision]) -> Outcome:
     """What stands: the last decision that was effective at the cut-off, or the default.
 
     Args:
         sunset: the one that is decided about.
         zone: the program's time zone.
-        decisions: orders that were accepted and not taken back, as (id, action, scope, accepted, effective).
+        decisions: about this sunset and others, in any order.
     """
     cut_off = end_of(sunset.decision_cut_off, zone)
     standing = [
         one
         for one in decisions
-        if one[2]["deadline"] == sunset.deadline.isoformat() and one[3] < cut_off and one[4] <= cut_off
+        if one.scope["deadline"] == sunset.deadline.isoformat()
+        and one.accepted_at < cut_off
+        and one.effective_at <= cut_off
     ]
     if not standing:
         return Outcome(sunset.default, None)
-    order_id, action, scope, *_ = max(standing, key=lambda one: (one[3], one[0]))
-    if action == "destroy-at-sunset":
-        return Outcome(DESTROY, order_id)
-    until = end_of(date.fromisoformat(scope["until"]), zone)
-    if action == "preserve":
-        return Outcome("PRESERVE", order_id, (_EVER,), until)
-    kept = tuple((_begin(first, zone), end_of(date.fromisoformat(last), zone)) for first, last in scope["keep"])
-    return Outcome("PARTIAL", order_id, kept, until)
+    last = max(standing, key=lambda one: (one.accepted_at, one.order_id))
+    if last.action == "destroy-at-sunset":
+        return Outcome(DESTROY, last.order_id)
+    until = end_of(date.fromisoformat(last.scope["until"]), zone)
+    if last.action == "preserve":
+        return Outcome(PRESERVE, last.order_id, (_EVER,), until)
+    kept = tuple((_begin(first, zone), end_of(date.fromisoformat(to), zone)) for first, to in last.scope["keep"])
+    return Outcome(PARTIAL, last.order_id, kept, until)
 
 
 def covered(sunset: Sunset, zone: ZoneInfo) -> tuple[tuple[datetime, datetime], ...]:

@@ -16,7 +16,7 @@ from vault.errors import OrderRefusedError
 from vault.ids import OrderId
 from vault.law.policy import Policy, Sunset
 from vault.law.retention import Sunken
-from vault.law.schedule import DECISIONS, Outcome, covered, end_of, outcome_of
+from vault.law.schedule import DECISIONS, PRESERVE, Decision, Outcome, covered, end_of, outcome_of
 from vault.log.vouching import our_entries
 from vault.orders.order import Order
 
@@ -49,7 +49,7 @@ def standing_outcome(tx: Transaction, policy: Policy, sunset: Sunset) -> Outcome
     """What would latch if no other decision came."""
     rows = tx.execute(sa.select(orders).where(orders.c.action.in_(DECISIONS), orders.c.void_reason.is_(None))).all()
     decisions = [
-        (r.id, r.action, Order.decode(r.body).scope, r.accepted_at, r.effective_at)
+        Decision(r.id, r.action, Order.decode(r.body).scope, r.accepted_at, r.effective_at)
         for r in rows
         if _was_accepted(tx, r)
     ]
@@ -131,14 +131,14 @@ def instants(kept: list[list[str]]) -> Periods:
 
 
 def verify_latched(tx: Transaction) -> None:
-    """Make sure that every outcome that has latched is the one that the policy in force then gave. Who writes rows
-    makes no deadline.
+    """Make sure that every outcome that has latched is the one that the policy in force then gave.
 
-    Left to the caller: that the policies, and the orders that decided, are what people signed.
+    Who writes rows makes no deadline. Left to the caller: that the policies, and the orders that decided, are what
+    people signed.
 
     Raises:
         OrderRefusedError: one is not.
-    """  # noqa: D205
+    """
     versions = tx.execute(sa.select(policies).order_by(policies.c.version)).all()
     for row in latched_rows(tx):
         document = max((one.version, one.document) for one in versions if one.adopted_at <= row.latched_at)[1]
@@ -172,6 +172,6 @@ class Authority:
 
 def authority_of(tx: Transaction, at: datetime) -> Authority | None:
     """Under which authority a sunset destroys at an instant: the last that had latched and destroys anything at all."""
-    found = [row for row in latched_rows(tx) if row.latched_at <= at and row.outcome != "PRESERVE"]
+    found = [row for row in latched_rows(tx) if row.latched_at <= at and row.outcome != PRESERVE]
     row = max(found, key=lambda one: one.deadline, default=None)
     return None if row is None else Authority(row.deadline, row.outcome, row.order_id and OrderId(row.order_id))
