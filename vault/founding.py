@@ -101,7 +101,7 @@ def found_catalogue(vault: Vault, custodian: Custodian, founding: Founding) -> b
         for tree in staged:
             root = tree.root
             tx.execute(sa.insert(trees).values(tree=root.tree, version=1, next_version=2))
-            keys.plan_master(tx, root.master, root.tree, root.epoch, custodian.uri, now, ends[root.tree])
+            keys.plan_master(tx, root.master, root.tree, root.epoch, custodian.uri, ends[root.tree])
             keys.save_staged(tx, root, ())
         facts = {
             "custodian": custodian.uri,

@@ -64,8 +64,8 @@ GRANT SELECT (id, cohort_id, slot, policy_version, opened_at, completed_at, due_
     ON records TO shredvault_destroyer;
 GRANT SELECT (id, cohort_id, slot, state, destruction_id, opened_at, completed_at, due_on, policy_version)
     ON record_states TO shredvault_destroyer;
-GRANT SELECT (id, record_id, object_name, stored_at), DELETE ON documents TO shredvault_destroyer;
-GRANT INSERT (name, tree, epoch, custodian, planned_at, ends_at), UPDATE (destroyed_at, given_up_at) ON masters
+GRANT SELECT (id, record_id, object_name), DELETE ON documents TO shredvault_destroyer;
+GRANT INSERT (name, tree, epoch, custodian, ends_at), UPDATE (destroyed_at, given_up_at) ON masters
     TO shredvault_destroyer;
 GRANT DELETE ON roots, sealed_pages TO shredvault_destroyer;
 GRANT UPDATE (closed_at, condemned_by) ON cohorts TO shredvault_destroyer;

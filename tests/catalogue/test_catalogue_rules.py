@@ -94,7 +94,7 @@ def scene(quick_world: World) -> Scene:
 
 RECORD = "INSERT INTO records (id, cohort_id, slot, policy_version, opened_at, sheet) VALUES ('n', {c}, {s}, 1, 1, 'x')"
 HELD = "INSERT INTO hold_records (hold_id, record_id, cohort_id) VALUES ('{{hold}}', '{r}', {c})"
-DOCUMENT = "INSERT INTO documents VALUES ('n', '{r}', 't', 'o', 's', 1)"
+DOCUMENT = "INSERT INTO documents VALUES ('n', '{r}', 't', 'o', 's')"
 
 JOURNAL = (
     "INSERT INTO journal (id, at, event, subject, facts, salt) "
@@ -210,7 +210,7 @@ CONSTRAINTS = {
     "bare without being reclaimed": "UPDATE records SET sheet = NULL WHERE id = '{young}'",
     "kind": "UPDATE destructions SET kind = 'whim' WHERE id = '{done}'",
     "version not given out": "UPDATE trees SET version = next_version + 5",
-    "no such record": "INSERT INTO documents VALUES ('n', 'nobody', 't', 'o', 's', 1)",
+    "no such record": "INSERT INTO documents VALUES ('n', 'nobody', 't', 'o', 's')",
     "a slot twice": RECORD.format(c="{young_cohort}", s=1),
     "no such master": "UPDATE roots SET master = 'x'",
 }

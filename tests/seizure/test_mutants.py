@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -358,8 +357,8 @@ def late_upload_commit_into_a_destroyed_epoch(patch: pytest.MonkeyPatch, played:
     without_rules(played)
     (late,) = workload.abandoned
 
-    def insert(tx: Transaction, *, now: datetime, limit: int, document_id: str, **more: Any) -> bool:
-        tx.execute(sa.insert(documents).values(id=document_id, stored_at=now, **more))
+    def insert(tx: Transaction, *, limit: int, document_id: str, **more: Any) -> bool:
+        tx.execute(sa.insert(documents).values(id=document_id, **more))
         return True
 
     patch.setattr(uploads, "insert_document", insert)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -67,7 +66,6 @@ def insert_document(
     name_tag: bytes,
     object_name: str,
     slip: bytes,
-    now: datetime,
     limit: int,
 ) -> bool:
     """Add a document to a receiving record; False when the record has `limit` of them.
@@ -83,7 +81,6 @@ def insert_document(
             "new_name_tag": name_tag,
             "new_object_name": object_name,
             "new_slip": slip,
-            "new_stored_at": now,
             "limit": limit,
         },
     )

@@ -229,14 +229,13 @@ def plan_master(
     tree: Tree,
     epoch: int,
     custodian: str,
-    now: datetime,
     ends_at: datetime | None = None,
 ) -> None:
     """Write down a master's name before it is made, so that it can always be found and destroyed.
 
     `ends_at` is the end that its custodian is told (S7).
     """
-    values = {"tree": tree, "epoch": epoch, "custodian": custodian, "planned_at": now, "ends_at": ends_at}
+    values = {"tree": tree, "epoch": epoch, "custodian": custodian, "ends_at": ends_at}
     tx.execute(sa.insert(masters).values(name=name, **values))
 
 

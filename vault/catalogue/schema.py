@@ -100,7 +100,6 @@ masters = sa.Table(
     sa.Column("tree", sa.String(8), nullable=False),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("custodian", sa.String(300), nullable=False),
-    sa.Column("planned_at", Instant, nullable=False),
     # S7: the deadline at which its custodian was told to end it by itself, if it ever does.
     sa.Column("ends_at", Instant),
     sa.Column("given_up_at", Instant),
@@ -213,7 +212,6 @@ documents = sa.Table(
     sa.Column("name_tag", sa.LargeBinary(16), nullable=False),
     sa.Column("object_name", sa.String(64), nullable=False, unique=True),
     sa.Column("slip", sa.LargeBinary, nullable=False),
-    sa.Column("stored_at", Instant, nullable=False),
     sa.UniqueConstraint("record_id", "name_tag"),
 )
 

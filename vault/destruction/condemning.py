@@ -123,7 +123,7 @@ def _intend(vault: Vault, listing: _Listing, listed: Mapping[int, int]) -> tuple
         custodian = vault.custody.at(address)
         to_end = listing.is_active and custodian.ends_masters
         ends_at = end_for_active_master(tx, now) if to_end else None
-        keys.plan_master(tx, master, destruction.tree, root.epoch + 1, address, now, ends_at)
+        keys.plan_master(tx, master, destruction.tree, root.epoch + 1, address, ends_at)
         update(tx, destruction.id, new_master=master)
         facts = {"new_master": master, "custodian": address, "ends_at": ends_at and ends_at.isoformat()}
         note(tx, now, "intent", destruction.id, facts)

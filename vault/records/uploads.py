@@ -280,7 +280,6 @@ class Upload:
                     name_tag=tag,
                     object_name=self._object,
                     slip=slip,
-                    now=self._vault.clock.now(),
                     limit=DOCUMENTS_MAX,
                 )
         except RuleBrokenError:

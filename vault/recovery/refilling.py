@@ -76,10 +76,10 @@ def fill_catalogue(
     for tree, first in staged.items():
         version = first.root.version
         tx.execute(sa.insert(trees).values(tree=tree, version=version - 1, next_version=version + 1))
-        keys.plan_master(tx, first.root.master, tree, first.root.epoch, custodian_uri, now)
+        keys.plan_master(tx, first.root.master, tree, first.root.epoch, custodian_uri)
         keys.save_staged(tx, first.root, first.pages)
         keys.switch(tx, tree, base=version - 1, to=version, dropped=())
-    _fill_masters(tx, history, reachable, {one.root.master for one in staged.values()}, now)
+    _fill_masters(tx, history, reachable, {one.root.master for one in staged.values()})
     _fill_tokens(tx, history, tokens)
     _fill_records(tx, history, reachable.cohorts, found, {str(row["id"]) for row in tokens}, now)
     cohort_of: dict[str, int] = {manifest.record: manifest.cohort for manifest, _ in found.living}
@@ -94,15 +94,15 @@ def fill_catalogue(
     tx.execute(sa.update(cohorts).values(closed_at=now))
 
 
-def _fill_masters(tx: Transaction, history: History, reachable: ReachableKeys, new: set[str], now: datetime) -> None:
+def _fill_masters(tx: Transaction, history: History, reachable: ReachableKeys, new: set[str]) -> None:
     for master, uri in {**history.masters, **reachable.masters}.items():
         # Old masters stand over nothing any more: the next recovery destroys them.
         if master not in new:
-            keys.plan_master(tx, master, Tree(master.partition("-")[0]), 0, uri, now)
+            keys.plan_master(tx, master, Tree(master.partition("-")[0]), 0, uri)
     for master, (uri, at) in history.destroyed_masters.items():
         # Known, so that it is noticed if one comes back.
         if master not in {*new, *reachable.masters, *history.masters}:
-            keys.plan_master(tx, master, Tree(master.partition("-")[0]), 0, uri, at)
+            keys.plan_master(tx, master, Tree(master.partition("-")[0]), 0, uri)
             keys.master_destroyed(tx, master, at)
 
 
@@ -170,7 +170,6 @@ def _fill_records(
                     name_tag=tag,
                     object_name=document.object_name,
                     slip=document.slip,
-                    stored_at=manifest.completed_at,
                 )
             )
         tx.execute(
