@@ -6,9 +6,10 @@ import struct
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.cli.operator import Operator
+from tests.independent.ledger import require_growth
 from vault.home import open_vault
 from vault.ledger.publishing import bucket_objects
-from vault.log.merkle import check_consistency, check_inclusion, leaf_hash
+from vault.log.merkle import check_inclusion, leaf_hash
 from vault.log.notes import COSIGNATURE, VerifierKey, check_note, cosigned_message, signature_line
 
 WITNESS = Ed25519PrivateKey.from_private_bytes(b"w" * 32)
@@ -34,7 +35,7 @@ def test_what_was_written_down_is_verified_by_others(operator: Operator) -> None
     grown = operator.run("ledger", "prove", "--from", str(first.size), "--to", str(second.size)).data
     assert (grown["from"], grown["to"]) == (older, newer)
     path = [bytes.fromhex(one) for one in grown["path"]]
-    check_consistency(first.size, first.root, second.size, second.root, path)
+    require_growth(first.size, first.root, second.size, second.root, path)
 
     kept, folder = operator.folder / "kept.txt", operator.folder / "exported"
     kept.write_text(newer)

@@ -1,13 +1,13 @@
 """A second reader of the ledger, written from `docs/spec/ledger.md`, RFC 6962 and C2SP signed-note alone.
 
 It reads the objects of the ledger, and says which roots the one history in them had; of a signed checkpoint it says
-which history that is over.
+which history that is over, and of a consistency proof whether one history goes on with the other.
 """
 
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +110,39 @@ def read_checkpoint(note: str, keys: Iterable[str]) -> tuple[int, bytes]:
     raise UnreadableError
 
 
+def require_growth(old: int, old_root: bytes, new: int, new_root: bytes, path: Sequence[bytes]) -> None:
+    """Make sure that a consistency proof shows that the newer tree begins with the older (RFC 9162, 2.1.4.2).
+
+    Raises:
+        UnreadableError: it does not.
+    """
+    require(holds=0 <= old <= new and all(len(one) == _BYTES for one in path))
+    if old in (0, new):
+        # Every tree begins with the empty one.
+        require(holds=not path and old_root == (new_root if old else hashlib.sha256(b"").digest()))
+        return
+    hashes = [*([] if old & (old - 1) else [old_root]), *path]
+    require(holds=len(hashes) > 0)
+    position, last = old - 1, new - 1
+    while position & 1:
+        position, last = position >> 1, last >> 1
+    first = second = hashes[0]
+    for other in hashes[1:]:
+        require(holds=last > 0)
+        if position & 1 or position == last:
+            first, second = _node(other, first), _node(other, second)
+            while position and not position & 1:
+                position, last = position >> 1, last >> 1
+        else:
+            second = _node(second, other)
+        position, last = position >> 1, last >> 1
+    require(holds=(last, first, second) == (0, old_root, new_root))
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
 def _base64(text: str) -> bytes:
     """Bytes from the one text that they have."""
     found = base64.b64decode(text, validate=True)
@@ -121,7 +154,7 @@ def _grow(subtrees: list[tuple[int, bytes]], node: bytes) -> None:
     """Append a leaf's hash: subtrees of one size become one of twice the size."""
     size = 1
     while subtrees and subtrees[-1][0] == size:
-        node = hashlib.sha256(b"\1" + subtrees.pop()[1] + node).digest()
+        node = _node(subtrees.pop()[1], node)
         size *= 2
     subtrees.append((size, node))
 
@@ -130,7 +163,7 @@ def _root(subtrees: list[tuple[int, bytes]]) -> bytes:
     """RFC 6962: the right part of a split is the smaller one, so what stands last is joined first."""
     node = subtrees[-1][1]
     for _, left in reversed(subtrees[:-1]):
-        node = hashlib.sha256(b"\1" + left + node).digest()
+        node = _node(left, node)
     return node
 
 

@@ -6,11 +6,12 @@ from random import Random
 
 import pytest
 
+from tests.independent.ledger import require_growth
+from tests.independent.seal import UnreadableError
 from vault.errors import LedgerBrokenError
 from vault.log.merkle import (
     EMPTY_ROOT,
     Frontier,
-    check_consistency,
     check_inclusion,
     consistency_path,
     inclusion_path,
@@ -99,7 +100,7 @@ def test_audit_paths_of_the_reference(index: int, size: int, path: list[str]) ->
 def test_consistency_proofs_of_the_reference(old: int, new: int, path: list[str]) -> None:
     ours = consistency_path(old, new, stored(LEAVES))
     assert [one.hex() for one in ours] == path
-    check_consistency(old, bytes.fromhex(ROOTS[old]), new, bytes.fromhex(ROOTS[new]), ours)
+    require_growth(old, bytes.fromhex(ROOTS[old]), new, bytes.fromhex(ROOTS[new]), ours)
 
 
 def test_every_tree_up_to_forty_leaves() -> None:
@@ -113,8 +114,8 @@ def test_every_tree_up_to_forty_leaves() -> None:
             assert len(path) <= (size - 1).bit_length()
             check_inclusion(leaf_hash(leaves[index]), index, size, path, roots[size])
         for old in range(1, size + 1):
-            check_consistency(old, roots[old], size, roots[size], consistency_path(old, size, complete))
-        check_consistency(0, EMPTY_ROOT, size, roots[size], [])
+            require_growth(old, roots[old], size, roots[size], consistency_path(old, size, complete))
+        require_growth(0, EMPTY_ROOT, size, roots[size], [])
         if size < SIZES:
             frontier.add(leaf_hash(leaves[size]))
 
@@ -142,14 +143,14 @@ def test_no_other_history_is_consistent() -> None:
     other = [*leaves[:4], b"edited", *leaves[5:]]
     for old in range(5, 21):
         for path in (consistency_path(old, 21, stored(leaves)), consistency_path(old, 21, stored(other))):
-            with pytest.raises(LedgerBrokenError):
-                check_consistency(old, tree_hash(leaves[:old]), 21, tree_hash(other), path)
-            with pytest.raises(LedgerBrokenError):
-                check_consistency(old, tree_hash(leaves[:old]), 21, tree_hash(leaves), path[:-1])
-    with pytest.raises(LedgerBrokenError):
-        check_consistency(21, tree_hash(leaves), 20, tree_hash(leaves[:20]), [])
-    with pytest.raises(LedgerBrokenError):
-        check_consistency(0, tree_hash(leaves), 21, tree_hash(leaves), [])
+            with pytest.raises(UnreadableError):
+                require_growth(old, tree_hash(leaves[:old]), 21, tree_hash(other), path)
+            with pytest.raises(UnreadableError):
+                require_growth(old, tree_hash(leaves[:old]), 21, tree_hash(leaves), path[:-1])
+    with pytest.raises(UnreadableError):
+        require_growth(21, tree_hash(leaves), 20, tree_hash(leaves[:20]), [])
+    with pytest.raises(UnreadableError):
+        require_growth(0, tree_hash(leaves), 21, tree_hash(leaves), [])
 
 
 def test_proofs_of_what_is_not_there_are_not_made() -> None:
