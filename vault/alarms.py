@@ -91,10 +91,17 @@ def alarms_of(vault: Vault) -> Alarms:
         wrongly = end if ended is None and end != end_for_active_master(tx, now) else None
         again = sa.select(sa.func.max(journal.c.at)).where(journal.c.event == RETURNED)
         returned = tx.execute(again.where(journal.c.at > now - _RETURNS_TOLD)).scalar()
-        left = wrongly - now if wrongly is not None else None
-        unbelieved = unbelieved_sunsets(tx)
-        early = count_early(tx, predicate_at(tx, Cause.SWEEP, now))
-        return Alarms(time_state(tx), overdue_of(tx, now), deadline, wrongly, left, ended, returned, unbelieved, early)
+        return Alarms(
+            time=time_state(tx),
+            overdue=overdue_of(tx, now),
+            deadline=deadline,
+            ends_wrongly=wrongly,
+            ends_wrongly_in=wrongly - now if wrongly is not None else None,
+            ended_at=ended,
+            returned_at=returned,
+            unbelieved=unbelieved_sunsets(tx),
+            early=count_early(tx, predicate_at(tx, Cause.SWEEP, now)),
+        )
 
 
 def _deadline(tx: Transaction, policy: Policy, sunset: Sunset, now: datetime) -> Deadline:

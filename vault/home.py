@@ -26,7 +26,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from keystore import Ask, Custodian, open_custodian
+from keystore import Ask
 from vault.catalogue import Catalogue, sqlite_url
 from vault.catalogue.schema import vaults
 from vault.clocks.clock import Clock, SystemClock
@@ -36,7 +36,7 @@ from vault.errors import CatalogueError, HomeError, VaultError
 from vault.founding import Founding, found_catalogue
 from vault.host.embedded_store import flush, share
 from vault.host.whole_files import partial_of, sync_folder, write_json
-from vault.keys.custody import Custody
+from vault.keys.custody import Custody, open_apart
 from vault.ledger.publishing import publish
 from vault.log import SigningKey
 from vault.log.signing import SIGNING_FILE
@@ -48,7 +48,6 @@ __all__ = [
     "SETTINGS",
     "Founding",
     "Home",
-    "found_catalogue",
     "found_vault",
     "open_for_rebuild",
     "open_vault",
@@ -138,10 +137,8 @@ def found_vault(founding: Founding, clock: Clock | None = None, *, ask: Ask | No
             raise HomeError(message)
         credentials = _credentials(founding)
         # Asked before anything is written down: a mistyped address, or credentials that are not right, must not stay.
-        for data in (path, founding.objects_folder):
-            # Later what it needs must be there: whatever is made anew has no keys in it.
-            custodian = open_custodian(founding.custodian, away_from=data, ask=ask, make=True)
-        custodian.names()
+        # Later what the custodian needs must be there: whatever is made anew has no keys in it.
+        open_apart(founding.custodian, path, founding.objects_folder, ask=ask, make=True).names()
         if founding.objects != EMBEDDED:
             endpoint = None if founding.objects == AWS else founding.objects
             with closing(_bucket(settings, credentials, endpoint)) as bucket:
@@ -353,7 +350,10 @@ def _parts(
     settings = home.settings
     credentials = json.loads((home.path / _CREDENTIALS).read_text("utf-8"))
     secret = SecretStr(credentials["secret_key"])
-    custody = Custody(lambda uri: _open_custodian(home, uri, ask), lambda: Home.at(home.path).settings["custodians"])
+    apart_from = home.path, Path(settings["objects_folder"])
+    custody = Custody(
+        lambda uri: open_apart(uri, *apart_from, ask=ask), lambda: Home.at(home.path).settings["custodians"]
+    )
     with nullcontext(endpoint) if endpoint else _endpoint(settings, credentials["access_key"], secret) as url:
         bucket = _bucket(settings, credentials, url)
         catalogue = Catalogue(database or home.database)
@@ -374,11 +374,6 @@ def _bucket(settings: dict[str, Any], credentials: dict[str, str], endpoint: str
             secret_key=SecretStr(credentials["secret_key"]),
         )
     )
-
-
-def _open_custodian(home: Home, uri: str, ask: Ask | None) -> Custodian:
-    open_custodian(uri, away_from=Path(home.settings["objects_folder"]), ask=ask)
-    return open_custodian(uri, away_from=home.path, ask=ask)
 
 
 @contextmanager

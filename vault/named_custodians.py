@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from keystore import Ask, open_custodian
+from keystore import Ask
 from vault.catalogue import Catalogue, keys
 from vault.errors import CustodianError, CustodianUnavailableError
 from vault.home import SETTINGS, Home
 from vault.host.whole_files import write_json
+from vault.keys.custody import open_apart
 from vault.wording import number_of
 
 __all__ = ["allow_custodian", "forget_custodian"]
@@ -26,8 +27,7 @@ def allow_custodian(path: Path, uri: str, *, ask: Ask | None = None) -> bool:
     """
     home = Home.at(path)
     known = uri in home.settings["custodians"]
-    for data in (path, Path(home.settings["objects_folder"])):
-        custodian = open_custodian(uri, away_from=data, ask=ask, make=not known)
+    custodian = open_apart(uri, path, Path(home.settings["objects_folder"]), ask=ask, make=not known)
     if known:
         return False
     try:

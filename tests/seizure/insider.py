@@ -34,6 +34,7 @@ from vault.clocks.clock import SystemClock
 from vault.clocks.trusted_time import simulated_sources
 from vault.destruction import carrying_out as destruction
 from vault.host.embedded_store import EmbeddedStore
+from vault.keys import custody
 from vault.objects import Bucket
 
 FOLDER: Final = "SEIZURE_FOLDER"
@@ -107,12 +108,12 @@ def begin(folder: Path) -> None:
 
 
 def _watch_custodians(notebook: Notebook) -> None:
-    opened = vars(home)["open_custodian"]
+    opened = vars(custody)["open_custodian"]
 
     def watched(uri: str, *, away_from: Path, ask: Ask | None = None, make: bool = False) -> WatchedCustodian:
         return WatchedCustodian(opened(uri, away_from=away_from, ask=ask, make=make), notebook)
 
-    _put(home, "open_custodian", watched)
+    _put(custody, "open_custodian", watched)
 
 
 def _tell_steps(address: Path) -> None:

@@ -23,8 +23,8 @@ from vault.catalogue import Catalogue
 from vault.clocks.clock import SimulatedClock
 from vault.clocks.trusted_time import simulated_sources
 from vault.context import Vault
+from vault.founding import Founding, found_catalogue
 from vault.holds.sealed import draw_key
-from vault.home import Founding, found_catalogue
 from vault.keys.custody import Custody
 from vault.law.policy import Policy
 from vault.log import SigningKey

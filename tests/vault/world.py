@@ -25,7 +25,7 @@ from vault.context import Vault
 from vault.destruction.carrying_out import carry_out
 from vault.destruction.condemning import Progress
 from vault.errors import DestroyedError
-from vault.home import Founding, found_catalogue
+from vault.founding import Founding, found_catalogue
 from vault.ids import RecordId
 from vault.keys.custody import Custody
 from vault.law.retention import Cause

@@ -1,5 +1,7 @@
-"""What weakens a hold: narrowing, shortening, releasing (H3). Each takes an order that two people in different roles
-signed, which names the releasing act and any stay, and has cooled off.
+"""What weakens a hold: narrowing, shortening, releasing (H3).
+
+Each takes an order that two people in different roles signed, which names the releasing act and any stay, and has
+cooled off.
 
 1. the order takes effect: the parts of the hold that are to end are marked with the instant at which their tail is
    over (H5), and the order is used up, in one transaction
@@ -8,7 +10,7 @@ signed, which names the releasing act and any stay, and has cooled off.
 
 A step that was cut off is taken by the next sweep. The retention clock never stood still: on release the old due dates
 stand, and what is overdue is on the next list (H6).
-"""  # noqa: D205
+"""
 
 from __future__ import annotations
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
+from pathlib import Path
 
-from keystore import Custodian, CustodianError
+from keystore import Ask, Custodian, CustodianError, open_custodian
 
-__all__ = ["Custody"]
+__all__ = ["Custody", "open_apart"]
 
 
 class Custody:
@@ -46,3 +47,21 @@ class Custody:
                     raise CustodianError(message)
                 self._opened[uri] = self._open_one(uri)
             return self._opened[uri]
+
+
+def open_apart(uri: str, *data: Path, ask: Ask | None, make: bool = False) -> Custodian:
+    """Open a custodian whose keys must lie apart from each of these folders.
+
+    Args:
+        uri: which custodian, and where.
+        data: the home, and the folder of an embedded object store.
+        ask: asks a person for a PIN or token.
+        make: make what a new custodian needs; for one that is in use it must be there.
+
+    Raises:
+        CustodianError: it cannot be used, or its keys would lie beside what they open.
+    """
+    *others, last = data
+    for folder in others:
+        open_custodian(uri, away_from=folder, ask=ask, make=make)
+    return open_custodian(uri, away_from=last, ask=ask, make=make)

@@ -1,6 +1,8 @@
-"""The wall to OpenSSH: signatures of people, made on their own machines with `ssh-keygen -Y sign`, verified with its
-`-Y verify`. All its key types verify, keys on FIDO tokens too. Nothing cryptographic is done here.
-"""  # noqa: D205
+"""The wall to OpenSSH: signatures of people.
+
+They are made on people's own machines with `ssh-keygen -Y sign`, and verified here with its `-Y verify`. All its key
+types verify, keys on FIDO tokens too. Nothing cryptographic is done here.
+"""
 
 from __future__ import annotations
 
