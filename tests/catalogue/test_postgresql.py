@@ -504,7 +504,7 @@ def test_processes_that_file_at_once_use_no_slot_twice(tmp_path: Path, seaweedfs
         found_vault(replace(founding, home=tmp_path / "other", bucket=settings(None).bucket))
     with open_vault(home) as vault:
         token = create_token(vault, Role.CENTER, "center")
-        command = [sys.executable, "-W", "error", "-m", "tests.vault.filer", str(home), token, "12"]
+        command = [sys.executable, "-W", "error", "-m", "tests.catalogue.filer", str(home), token, "12"]
         processes = [
             subprocess.Popen(command, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             for _ in range(3)

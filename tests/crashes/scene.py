@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from keystore.custodians import open_custodian
+from tests.crashes.far_s3 import Keeper
 from tests.crashes.test_crashes import POINTS_LIMIT, Town, judge_filing, recover, twin
 from tests.crashes.victim import Ended, Fault, Job, Victims
-from tests.vault.far_s3 import Keeper
 from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import Record, World, open_world_vault
 from vault.destruction.moving import masters_in_use

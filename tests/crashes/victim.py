@@ -28,8 +28,8 @@ import sqlalchemy as sa
 import vault.catalogue.migrating  # imported where it is needed, and here before the forks
 import vault.home
 from keystore import KeystoreError
+from tests.crashes.far_s3 import FarBucket, FarS3
 from tests.statements import Compiled
-from tests.vault.far_s3 import FarBucket, FarS3
 from tests.vault.holding import place_hold
 from tests.vault.world import upload
 from vault.access import Caller

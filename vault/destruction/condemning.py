@@ -61,6 +61,18 @@ class _Listing:
         return self.destruction.tree is Tree.ACTIVE
 
 
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """Who of the list, and of the survivors, does not go the way that was approved."""
+
+    withdrawn: Mapping[int, int]
+    """Slots on the list that are not condemned, by cohort."""
+    unaccounted: int
+    """Of these, approved and spared by no verdict: their keys are missing."""
+    lost: int
+    """Survivors whose key was not there to be carried over."""
+
+
 def condemn_list(vault: Vault, destruction: Destruction, progress: Progress) -> None:
     """Steps 1 to 4: when this returns, the destruction has its condemned and must be carried to its end.
 
@@ -195,24 +207,7 @@ def _condemn(
     judged = observe_time(vault)
     clocks = {name: at.isoformat() for name, at in judged.readings.items()} if isinstance(judged, Trusted) else {}
     now = vault.clock.now()
-    lost = sum(bits.bit_count() for bits in plan.survivors.values()) - staging.report.survivors_opened
-    withdrawn = {
-        cohort: left for cohort, slots in listing.slots.items() if (left := slots & ~plan.condemned.get(cohort, 0))
-    }
-    unaccounted = sum(
-        (left & ~excused.get(cohort, 0)).bit_count() for cohort, left in withdrawn.items() if listing.is_active
-    )
-    observed: dict[str, object] = {
-        "graph": asdict(staging.report),
-        "pages_rewritten": staging.pages,
-        "pages_dropped": len(plan.dropped),
-        "mirror_bytes": staging.mirror_bytes,
-        "time_sources": clocks,
-    }
-    if unaccounted:
-        observed["not_executed"] = unaccounted
-    if listing.ended_at is not None:
-        observed |= {"ended_by_custodian_at": listing.ended_at.isoformat(), "survivors_lost": lost}
+    tally = _tally(listing, staging, excused)
     with vault.catalogue.write() as tx:
         if destruction.kind != KeysOnly.MOVE:
             # A move loses nobody, and one that waits may let a master run out.
@@ -243,30 +238,54 @@ def _condemn(
             old_master=staging.base_master,
             old_version=staging.base_version,
             staged_version=staging.version,
-            observed=observed,
+            observed=_observed(listing, staging, tally) | {"time_sources": clocks},
         )
-        _note_incidents(tx, now, listing, staging, lost, unaccounted)
-        facts = {"count": plan.condemned_count, "version": staging.version, "withdrawn": pack_slots(withdrawn)}
-        if ids and withdrawn:
+        _note_incidents(tx, now, listing, staging, tally)
+        facts = {"count": plan.condemned_count, "version": staging.version, "withdrawn": pack_slots(tally.withdrawn)}
+        if ids and tally.withdrawn:
             # Whoever reads the list without the catalogue must not take them for destroyed.
-            places = (place_of(ids, one) for one in listed_ids(tx, withdrawn))
+            places = (place_of(ids, one) for one in listed_ids(tx, tally.withdrawn))
             facts["withdrawn_places"] = pack_places(places, destruction.listed)
         note(tx, now, "condemned", destruction.id, facts)
     return True
 
 
-def _note_incidents(
-    tx: Transaction, now: datetime, listing: _Listing, staging: Staging, lost: int, unaccounted: int
-) -> None:
+def _tally(listing: _Listing, staging: Staging, excused: Mapping[int, int]) -> _Tally:
+    plan = staging.plan
+    withdrawn = {
+        cohort: left for cohort, slots in listing.slots.items() if (left := slots & ~plan.condemned.get(cohort, 0))
+    }
+    unaccounted = sum(
+        (left & ~excused.get(cohort, 0)).bit_count() for cohort, left in withdrawn.items() if listing.is_active
+    )
+    lost = sum(bits.bit_count() for bits in plan.survivors.values()) - staging.report.survivors_opened
+    return _Tally(withdrawn, unaccounted, lost)
+
+
+def _observed(listing: _Listing, staging: Staging, tally: _Tally) -> dict[str, object]:
+    """What the destruction's record says of these steps."""
+    observed: dict[str, object] = {
+        "graph": asdict(staging.report),
+        "pages_rewritten": staging.pages,
+        "pages_dropped": len(staging.plan.dropped),
+        "mirror_bytes": staging.mirror_bytes,
+    }
+    if tally.unaccounted:
+        observed["not_executed"] = tally.unaccounted
+    if listing.ended_at is not None:
+        observed |= {"ended_by_custodian_at": listing.ended_at.isoformat(), "survivors_lost": tally.lost}
+    return observed
+
+
+def _note_incidents(tx: Transaction, now: datetime, listing: _Listing, staging: Staging, tally: _Tally) -> None:
     if staging.mirrored_again:
         # Somebody has deleted packs. Nobody is lost by it.
         note(tx, now, "pages mirrored again", listing.destruction.id, {"cohorts": staging.mirrored_again})
-    if listing.ended_at is not None and lost:
+    if listing.ended_at is not None and tally.lost:
         # They were to live, and had no copy when the master ended. No destruction.
-        note(tx, now, "survivors without a key", listing.destruction.id, {"count": lost})
-    if unaccounted:
-        # Approved, not withdrawn, and not destroyed: their keys are missing.
-        note(tx, now, "approved and not executed", listing.destruction.id, {"count": unaccounted})
+        note(tx, now, "survivors without a key", listing.destruction.id, {"count": tally.lost})
+    if tally.unaccounted:
+        note(tx, now, "approved and not executed", listing.destruction.id, {"count": tally.unaccounted})
 
 
 def _require_no_held_copies(tx: Transaction, plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""A process that files: `python -m tests.vault.filer HOME TOKEN COUNT`; prints the ids of what was acknowledged."""
+"""A process that files: `python -m tests.catalogue.filer HOME TOKEN COUNT`; prints the ids of what was acknowledged."""
 
 import sys
 from pathlib import Path
