@@ -26,7 +26,7 @@ from vault.law.policy import Policy, Sunset
 from vault.law.retention import Cause, count_early
 from vault.law.schedule import end_of, latest_cut_off
 from vault.orders.order import spell_instant
-from vault.sunset.ending import end_for_active_master
+from vault.sunset.ending import wrong_end
 from vault.sunset.latched import latched_rows, standing_outcome, unbelieved_sunsets
 from vault.sunset.latching import forecast_duration
 from vault.timekeeping import TimeState, time_state
@@ -87,8 +87,7 @@ def alarms_of(vault: Vault) -> Alarms:
         policy = current_policy(tx)
         deadline = _deadline(tx, policy, policy.sunset, now) if policy.sunset is not None else None
         end = keys.planned_end(tx, keys.current_root(tx, Tree.ACTIVE).master)
-        ended = end if end is not None and now >= end else None
-        wrongly = end if ended is None and end != end_for_active_master(tx, now) else None
+        wrongly = wrong_end(tx, now)
         again = sa.select(sa.func.max(journal.c.at)).where(journal.c.event == RETURNED)
         returned = tx.execute(again.where(journal.c.at > now - _RETURNS_TOLD)).scalar()
         return Alarms(
@@ -97,7 +96,7 @@ def alarms_of(vault: Vault) -> Alarms:
             deadline=deadline,
             ends_wrongly=wrongly,
             ends_wrongly_in=wrongly - now if wrongly is not None else None,
-            ended_at=ended,
+            ended_at=end if end is not None and now >= end else None,
             returned_at=returned,
             unbelieved=unbelieved_sunsets(tx),
             early=count_early(tx, predicate_at(tx, Cause.SWEEP, now)),

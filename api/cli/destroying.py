@@ -18,6 +18,7 @@ from vault.context import Vault, current_policy
 from vault.destruction.carrying_out import carry_out, require_newest_keys
 from vault.destruction.frozen_lists import (
     Forecast,
+    KeysOnly,
     forecast,
     forecast_ordered,
     freeze_ordered,
@@ -333,7 +334,7 @@ def _reclaim(done: Destruction) -> str:
 
 def _destroyed(done: Destruction) -> str:
     gone = (done.condemned or 0) if done.completed_at else 0
-    if done.kind == "move":
+    if done.kind == KeysOnly.MOVE:
         return "the old master, no record"
     return f"{number_of(gone, 'copy')} of keys, no record" if done.hold_id is not None else number_of(gone, "record")
 

@@ -42,7 +42,6 @@ __all__ = [
     "read_file",
     "read_signatures",
     "tell_draft",
-    "terms_of",
     "write_document",
 ]
 
@@ -70,11 +69,6 @@ Signatures = Annotated[
 OrderArgument = Annotated[str, typer.Argument(metavar="ID", help="The order, from `order list`.")]
 
 
-def terms_of(reason: str, legal_basis: str, days: int, cooling_off: int | None) -> Terms:
-    """The terms of a draft, as options give them."""
-    return Terms(reason, legal_basis, days, cooling_off)
-
-
 @draft_app.command("scrub")
 @described
 def scrub_draft(
@@ -94,7 +88,7 @@ def scrub_draft(
       shredvault order draft scrub --reason "The program ends" --legal-basis "Local law 35 of 2015"
     """  # noqa: D301
     with open_vault(load_settings(home=home).home_folder) as vault:
-        drafted = draft_scrub(vault, terms_of(reason, legal_basis, days, cooling_off))
+        drafted = draft_scrub(vault, Terms(reason, legal_basis, days, cooling_off))
         tell_draft(vault, drafted.order, out, as_json=as_json, drafted=drafted)
 
 
@@ -120,7 +114,7 @@ def destroy_draft(
       shredvault order draft destroy 4n8m2k6q0w1x3z5v7t9r2p4m6k --reason "Scanned twice" --legal-basis "Schedule 12"
     """  # noqa: D301
     with open_vault(load_settings(home=home).home_folder) as vault:
-        drafted = draft_destroy(vault, record_ids, terms_of(reason, legal_basis, days, cooling_off))
+        drafted = draft_destroy(vault, record_ids, Terms(reason, legal_basis, days, cooling_off))
         tell_draft(vault, drafted.order, out, as_json=as_json, drafted=drafted)
 
 

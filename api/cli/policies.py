@@ -10,7 +10,7 @@ import typer
 
 from vault.canonical import encode
 from vault.context import current_policy
-from vault.destruction.drafting import draft_adoption
+from vault.destruction.drafting import Terms, draft_adoption
 from vault.errors import HomeError, NotApprovedError, PolicyError
 from vault.home import Home, open_vault
 from vault.law.policy import Policy
@@ -29,7 +29,6 @@ from .orders import (
     read_file,
     read_signatures,
     tell_draft,
-    terms_of,
     write_document,
 )
 from .screen import facts, note, print_json, say
@@ -173,7 +172,7 @@ def propose(
     """Write the order by which a policy would come into force. It names the policy by its hash."""
     proposed = Policy.decode(read_file(policy))
     with open_vault(load_settings(home=home).home_folder) as vault:
-        order = draft_adoption(vault, proposed, terms_of(reason, legal_basis, days, cooling_off))
+        order = draft_adoption(vault, proposed, Terms(reason, legal_basis, days, cooling_off))
         tell_draft(vault, order, out, as_json=as_json, handed_in_by=f"policy adopt {policy}")
 
 

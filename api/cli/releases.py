@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from vault.destruction.drafting import draft
+from vault.destruction.drafting import Terms, draft
 from vault.destruction.releasing import release_scope
 from vault.home import open_vault
 from vault.orders.actions import Action
 
 from .exits import CommandError, ExitCode
 from .manual import described
-from .orders import CoolingOff, Days, LegalBasis, Out, Reason, tell_draft, terms_of
+from .orders import CoolingOff, Days, LegalBasis, Out, Reason, tell_draft
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["release_draft"]
@@ -71,7 +71,7 @@ def release_draft(
     change = _change(record or [], scope or [], ends, tail_days, tail_reason)
     with open_vault(load_settings(home=home).home_folder) as vault:
         named = release_scope(vault, hold_id, change, act, _stay(stay, stay_until))
-        order = draft(vault, Action.RELEASE, named, terms_of(reason, legal_basis, days, cooling_off))
+        order = draft(vault, Action.RELEASE, named, Terms(reason, legal_basis, days, cooling_off))
         tell_draft(vault, order, out, as_json=as_json)
 
 

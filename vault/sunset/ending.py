@@ -12,14 +12,15 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from vault.catalogue import Transaction
+from keystore import Tree
+from vault.catalogue import Transaction, keys
 from vault.catalogue.holding import hold_scopes
 from vault.context import current_policy
 from vault.law.schedule import DESTROY, end_of
 
 from .latched import latched_rows, latched_sunsets, standing_outcome
 
-__all__ = ["LAST_COPIES", "NOTHING_OPENED", "end_for_active_master"]
+__all__ = ["LAST_COPIES", "NOTHING_OPENED", "end_for_active_master", "wrong_end"]
 
 LAST_COPIES: Final = timedelta(hours=24)
 """So long before the end, whatever is held gets its copy at every look at the clocks."""
@@ -49,6 +50,12 @@ def end_for_active_master(tx: Transaction, now: datetime) -> datetime | None:
     if any(one.keeps_on for one in latched_sunsets(tx, ends_at)) or _covers_the_future(tx, now):
         return None
     return ends_at
+
+
+def wrong_end(tx: Transaction, now: datetime) -> datetime | None:
+    """When the active tree's present master ends by itself, though by now it must not; None: it ends as it should."""
+    end = keys.planned_end(tx, keys.current_root(tx, Tree.ACTIVE).master)
+    return end if end is not None and now < end and end != end_for_active_master(tx, now) else None
 
 
 def _covers_the_future(tx: Transaction, now: datetime) -> bool:

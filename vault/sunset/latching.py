@@ -32,7 +32,7 @@ from vault.orders.order import spell_instant
 from vault.timekeeping import observe_time, require_trusted_time
 from vault.wording import number_of
 
-from .ending import LAST_COPIES, end_for_active_master
+from .ending import LAST_COPIES, wrong_end
 from .latched import Periods, latched_rows, latched_sunsets, standing_outcome, sunken, sunken_row
 
 __all__ = [
@@ -136,8 +136,8 @@ def _copy_in_time(vault: Vault, now: datetime) -> None:
     """
     with vault.catalogue.read() as tx:
         end = keys.planned_end(tx, keys.current_root(tx, Tree.ACTIVE).master)
-        wrongly = end is not None and end != end_for_active_master(tx, now)
-    if end is not None and now < end and (wrongly or end - LAST_COPIES <= now):
+        wrongly = wrong_end(tx, now) is not None
+    if wrongly or (end is not None and end - LAST_COPIES <= now < end):
         copy_held_keys(vault)
 
 
