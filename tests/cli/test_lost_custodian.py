@@ -49,7 +49,7 @@ def test_nothing_is_changed_while_the_key_folder_is_away(operator: Operator) -> 
     assert operator.run("sweep", "--json").data["counts"]["not_listed"] == {"held": 1}
 
 
-def test_one_member_of_a_split_is_destroyed_outside(stranger: Operator) -> None:
+def test_a_split_that_lost_a_member_is_an_incident_and_goes_on_without_its_records(stranger: Operator) -> None:
     members = [Path(stranger.folder / name) for name in ("stick", "disk")]
     assert stranger.run("init", "--custodian", f"split:file:{members[0]},file:{members[1]}").code == 0
     stranger.file(1, ago=timedelta(days=1))

@@ -311,7 +311,9 @@ def test_a_revoked_token(custodian: Custodian, engine: Engine) -> None:
     assert token not in str(refusal.value) + repr(custodian) + custodian.uri
 
 
-def test_where_the_token_comes_from(engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_token_comes_from_a_file_a_variable_systemd_or_a_person(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     token = engine.token_file.read_text("ascii").strip()
     uri = engine.uri.partition("?")[0]
     for variable in ("SHREDVAULT_OPENBAO_TOKEN", "BAO_TOKEN"):

@@ -109,7 +109,9 @@ def release(scene: Scene) -> Operation:
 
 
 @pytest.mark.parametrize("prepare", [sweep, file, hold, release], ids=lambda each: each.__name__)
-def test_any_sync_and_any_transaction_fails(scene: Scene, prepare: Callable[[Scene], Operation]) -> None:
+def test_whichever_sync_or_transaction_fails_both_promises_are_kept(
+    scene: Scene, prepare: Callable[[Scene], Operation]
+) -> None:
     operation = prepare(scene)
 
     def run(fault: Fault) -> list[str]:
