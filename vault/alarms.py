@@ -19,9 +19,9 @@ from vault.catalogue import Transaction, keys
 from vault.catalogue.schema import journal
 from vault.clocks.clock import civil_date
 from vault.context import Vault, current_policy
-from vault.destruction.carrying_out import RETURNED
 from vault.destruction.frozen_lists import predicate_at
 from vault.destruction.overdue import Overdue, overdue_of
+from vault.destruction.returned import DIED_AGAIN, still_returned
 from vault.law.policy import Policy, Sunset
 from vault.law.retention import Cause, count_early
 from vault.law.schedule import end_of, latest_cut_off
@@ -73,7 +73,9 @@ class Alarms:
     ended_at: datetime | None = None
     """When the active tree's master was to end by itself; until the sunset is carried out nothing is filed."""
     returned_at: datetime | None = None
-    """When a destroyed master was last found at its custodian again, of late."""
+    """When a destroyed master was last found at its custodian again and destroyed again, of late."""
+    returned: int = 0
+    """Destroyed masters that were found at their custodians again, and are there still for all that is known."""
     unbelieved: Sequence[date] = ()
     """Deadlines that somebody wrote into the catalogue as latched."""
     early: int = 0
@@ -88,7 +90,7 @@ def alarms_of(vault: Vault) -> Alarms:
         deadline = _deadline(tx, policy, policy.sunset, now) if policy.sunset is not None else None
         end = keys.planned_end(tx, keys.current_root(tx, Tree.ACTIVE).master)
         wrongly = wrong_end(tx, now)
-        again = sa.select(sa.func.max(journal.c.at)).where(journal.c.event == RETURNED)
+        again = sa.select(sa.func.max(journal.c.at)).where(journal.c.event == DIED_AGAIN)
         returned = tx.execute(again.where(journal.c.at > now - _RETURNS_TOLD)).scalar()
         return Alarms(
             time=time_state(tx),
@@ -98,6 +100,7 @@ def alarms_of(vault: Vault) -> Alarms:
             ends_wrongly_in=wrongly - now if wrongly is not None else None,
             ended_at=end if end is not None and now >= end else None,
             returned_at=returned,
+            returned=len(still_returned(tx)),
             unbelieved=unbelieved_sunsets(tx),
             early=count_early(tx, predicate_at(tx, Cause.SWEEP, now)),
         )
@@ -155,6 +158,25 @@ def _spoken_edits(alarms: Alarms) -> list[str]:
     return said
 
 
+def _spoken_returns(alarms: Alarms) -> list[str]:
+    """Of destroyed masters that came back to their custodians."""
+    said = []
+    if alarms.returned:
+        back = number_of(alarms.returned, "destroyed master key", "is", "are")
+        said.append(
+            f"{back} at the custodian again, and could not be destroyed again yet: somebody has restored a backup of "
+            "it. Whoever has old copies of the bucket can read what died. `shredvault recover` tries again, and says "
+            "why."
+        )
+    if alarms.returned_at is not None:
+        said.append(
+            f"On {spell_instant(alarms.returned_at)} a master key that had been destroyed was found again at its "
+            "custodian, and was destroyed again: somebody had restored a backup of it. Find out who could use it "
+            "meanwhile, and destroy that backup."
+        )
+    return said
+
+
 def spoken_alarms(alarms: Alarms) -> list[str]:
     """Sentences for whoever watches, the most urgent first."""
     said = []
@@ -174,12 +196,7 @@ def spoken_alarms(alarms: Alarms) -> list[str]:
             f"The master key of the active tree ended by itself on {spell_instant(alarms.ended_at)}; nothing is filed "
             "or destroyed until `shredvault sweep` has carried out the sunset."
         )
-    if alarms.returned_at is not None:
-        said.append(
-            f"On {spell_instant(alarms.returned_at)} a master key that had been destroyed was found again at its "
-            "custodian, and was destroyed again: somebody had restored a backup of it. Find out who could use it "
-            "meanwhile, and destroy that backup."
-        )
+    said += _spoken_returns(alarms)
     if alarms.overdue.past_limit:
         late = number_of(alarms.overdue.past_limit, "record", "is", "are")
         said.append(f"{late} past the last day that the policy allows.")

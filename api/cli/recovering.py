@@ -12,7 +12,7 @@ from vault.status import destructions, status_of, write_destruction_record
 from vault.wording import number_of
 
 from .manual import described
-from .screen import counting, locked_objects, print_json, say, somebody, stepping
+from .screen import counting, locked_objects, note, print_json, say, somebody, stepping
 from .settings import HomeOption, JsonOption, load_settings
 
 __all__ = ["recover"]
@@ -49,7 +49,8 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         "undone": found.undone,
         "finished": found.finished,
         "masters_discarded": found.masters_discarded,
-        "masters_destroyed_again": len(returned),
+        "masters_destroyed_again": len(returned.destroyed),
+        "masters_still_there": len(returned.left),
         "held_keys_copied": bool(copied),
         "reclaimed_records": reclaimed,
         "litter_deleted": litter,
@@ -57,6 +58,8 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         "destruction_records": len(paths),
         "without_certificate": uncertified,
     }
+    for name, why in returned.left.items():
+        note(f"The destroyed master key {name} is at its custodian again, and could not be destroyed again: {why}")
     if as_json:
         print_json(report)
         return
@@ -66,7 +69,7 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         say(f"Finished: destruction {one}.")
     done = [
         (found.masters_discarded, "unused master key", "discarded"),
-        (len(returned), "destroyed master key", "had come back to its custodian, and was destroyed again"),
+        (len(returned.destroyed), "destroyed master key", "had come back to its custodian, and was destroyed again"),
         (reclaimed, "destroyed record", "reclaimed: the sealed bytes are deleted"),
         # After a rebuild all of it was deleted long ago, and only the note was missing.
         (0 if reclaimed else freed, "destruction", "looked through: no sealed byte was left"),
@@ -79,5 +82,5 @@ def recover(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         say("Keys of held records copied.")
     if locked.count:
         say(f"Object lock keeps {locked_objects(locked)} in the bucket; `shredvault status --json` lists them.")
-    if not (found.undone or found.finished or copied or any(count for count, *_ in done)):
+    if not (found.undone or found.finished or copied or returned.left or any(count for count, *_ in done)):
         say("Nothing was cut off; there was nothing to do.")

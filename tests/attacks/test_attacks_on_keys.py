@@ -15,6 +15,8 @@ from tests.vault.memory_s3 import MemoryBucket
 from tests.vault.world import PURPOSE, Sealed, World, png
 from vault.alarms import alarms_of, spoken_alarms
 from vault.clocks.clock import SimulatedClock
+from vault.destruction import carrying_out
+from vault.destruction.carrying_out import destroy_returned, recover_destructions
 from vault.errors import BusyError, DestroyedError
 from vault.keys.key_uses import KeyUses
 from vault.records.retrieval import read_document
@@ -60,6 +62,75 @@ def test_a_master_that_comes_back_with_a_backup_of_its_custodian_dies_again(quic
     assert "found again" in " ".join(spoken_alarms(alarms_of(world.vault)))
     world.advance(days=60)
     assert "found again" not in " ".join(spoken_alarms(alarms_of(world.vault)))
+
+
+@on_sqlite
+def test_a_returned_master_that_cannot_be_destroyed_stops_nothing_and_is_told_until_it_is_gone(
+    quick_world: World, tmp_path: Path
+) -> None:
+    """Restored by hard links: its custodian refuses it, and would have refused every sweep and deadline with it."""
+    world = quick_world
+    dead = world.file()
+    keys, backup = world.folder / "keys", tmp_path / "backup"
+    shutil.copytree(keys, backup)
+    world.advance(days=800)
+    world.sweep()
+    late, place = world.file(), world.place(dead)
+    world.advance(days=800)
+    (came_back,) = (one for one in backup.glob("*active*") if not (keys / one.name).exists())
+    (keys / came_back.name).hardlink_to(came_back)
+    assert world.sweep().condemned == 1
+    world.assert_destroyed(late)
+    assert world.sweep().listed == 0
+    found = "SELECT COUNT(*) FROM journal WHERE event = 'destroyed master found again'"
+    assert world.value(found) == 1, "written down once, not every night"
+    assert came_back.stem in destroy_returned(world.vault).left
+    world.advance(days=60)
+    said = " ".join(spoken_alarms(alarms_of(world.vault)))
+    assert "1 destroyed master key is at the custodian again, and could not be destroyed" in said
+    assert "was destroyed again" not in said, "nobody has seen that"
+
+    came_back.unlink()
+    assert place in everything(world).reachable(world)
+    assert came_back.stem in destroy_returned(world.vault).destroyed
+    said = " ".join(spoken_alarms(alarms_of(world.vault)))
+    assert "could not" not in said
+    assert "was destroyed again" in said
+    assert place not in everything(world).reachable(world)
+
+
+@on_sqlite
+def test_a_crash_before_a_returned_master_is_destroyed_is_not_told_as_its_destruction(
+    quick_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = quick_world
+    world.file()
+    keys, backup = world.folder / "keys", tmp_path / "backup"
+    shutil.copytree(keys, backup)
+    world.advance(days=800)
+    world.sweep()
+    for master in backup.iterdir():
+        shutil.copy2(master, keys)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(carrying_out, "discard_unused_master", die)
+        with pytest.raises(KeyboardInterrupt):
+            world.sweep()
+    said = " ".join(spoken_alarms(alarms_of(world.vault)))
+    assert "could not be destroyed again yet" in said
+    assert "was destroyed again" not in said
+    # And one after it died, before that was written down: it is looked at once more, and then told.
+    for master in backup.glob("active*"):
+        (keys / master.name).unlink()
+    recover_destructions(world.vault)
+    world.sweep()
+    said = " ".join(spoken_alarms(alarms_of(world.vault)))
+    assert "could not" not in said
+    assert "was destroyed again" in said
+    world.assert_two_masters()
 
 
 @on_sqlite

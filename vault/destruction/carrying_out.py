@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Final
 
 from keystore import CustodianError, KeyGraphError, MasterState, SealedRoot, Tree
 from keystore.destruction import Evidence, Standing, destroy_master, discard_unused_master
@@ -48,19 +47,17 @@ from .authority import claim_authority
 from .condemning import Progress, condemn_list
 from .exclusion import alone
 from .frozen_lists import KeysOnly
+from .returned import DIED_AGAIN, RETURNED, still_returned
 
 __all__ = [
-    "RETURNED",
     "Recovered",
+    "Returned",
     "carry_out",
     "destroy_returned",
     "recover_destructions",
     "require_newest",
     "require_newest_keys",
 ]
-
-RETURNED: Final = "destroyed master found again"
-"""The journal's word for a master that was at its custodian after its destruction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +67,15 @@ class Recovered:
     undone: list[DestructionId]
     finished: list[DestructionId]
     masters_discarded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Masters that were destroyed and were at their custodians all the same."""
+
+    destroyed: list[str]
+    left: dict[str, str]
+    """Those that could not be destroyed again, with what the custodian said."""
 
 
 # --- steps 1 to 7 -------------------------------------------------------------------------------------
@@ -266,11 +272,12 @@ def recover_destructions(vault: Vault, progress: Progress = lambda _: None) -> R
     return Recovered(undone, finished, discarded)
 
 
-def destroy_returned(vault: Vault) -> list[str]:
-    """Destroy masters again that were destroyed and are at their custodians all the same; return their names.
+def destroy_returned(vault: Vault) -> Returned:
+    """Destroy masters again that were destroyed and are at their custodians all the same.
 
     Somebody has restored a backup of the custodian. While such a master is there, every old copy of the bucket opens
-    what died with it. Each destruction begins with this too.
+    what died with it. Each destruction begins with this too, and goes on where one cannot be destroyed: to destroy
+    nothing else would bring nobody nearer to it.
 
     Raises:
         BusyError, OldCatalogueError, DestructionRefusedError: as of `recover_destructions`.
@@ -281,29 +288,36 @@ def destroy_returned(vault: Vault) -> list[str]:
         return _destroy_returned(vault)
 
 
-def _destroy_returned(vault: Vault) -> list[str]:
+def _destroy_returned(vault: Vault) -> Returned:
     with vault.catalogue.read() as tx:
-        destroyed, current = keys.destroyed_masters(tx), _open_roots(vault, tx)
+        destroyed, current, known = keys.destroyed_masters(tx), _open_roots(vault, tx), still_returned(tx)
     in_use = {one.custodian.uri for one in current}
-    returned: list[str] = []
+    done = Returned([], {})
     for address, names in sorted(destroyed.items()):
         try:
             custodian = vault.custody.at(address)
-            found = sorted(names & custodian.names())
+            # One that was known may be gone by now, and nobody has written that down.
+            found = sorted(names & (custodian.names() | known))
         except CustodianError:
             if address in in_use:
                 raise
             # The vault has moved away from it; it may be gone with everything on it.
             continue
         for name in found:
-            now = vault.clock.now()
+            if name not in known:
+                with vault.catalogue.write() as tx:
+                    note(tx, vault.clock.now(), RETURNED, name, {"custodian": address})
+            try:
+                discard_unused_master(custodian, vault.vault_id, name, current)
+            except CustodianError as refused:
+                done.left[name] = str(refused)
+                continue
             with vault.catalogue.write() as tx:
-                note(tx, now, RETURNED, name, {"custodian": address})
-            discard_unused_master(custodian, vault.vault_id, name, current)
-        returned += found
-    if returned:
+                note(tx, vault.clock.now(), DIED_AGAIN, name)
+            done.destroyed.append(name)
+    if done.destroyed or done.left:
         publish(vault)
-    return returned
+    return done
 
 
 def require_newest(vault: Vault) -> None:
