@@ -15,6 +15,7 @@ Until 4 nothing is destroyed and nothing old is changed, so a rebuild that is cu
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -124,8 +125,7 @@ def rebuild(
             raise DamagedError(message)
         found.lost += missing
         held = _held(history, found)
-        # By where the ledger ends: a rebuild that was cut off is begun again with the masters it had made.
-        rebuild_id = f"{vault.vault_id.hex()[:16]}-{history.mark.last:x}"
+        rebuild_id = _name(vault.vault_id, history.mark.last, custodian_uris[0])
         staged = {tree: _stage(vault, tree, rebuild_id, custodian_uris[0], reachable, found, held) for tree in Tree}
         now = vault.clock.now()
         with vault.catalogue.write() as tx:
@@ -146,6 +146,16 @@ def rebuild(
     named = set().union(*(hold.named for hold in openly))
     told = sum(manifest.record in named for manifest, _ in found.living)
     return Rebuilt(len(found.living), told, len(found.dead), len(openly), found.lost, len(found.gone), found.unlisted)
+
+
+def _name(vault_id: bytes, last: int, custodian_uri: str) -> str:
+    """By where the ledger ends: a rebuild that was cut off is begun again with the masters it had made.
+
+    And by the custodian: begun again at another one, it has its own, and the first ones are known for orphans by the
+    packs under them. By the same name they would be taken for each other.
+    """
+    where = hashlib.sha256(custodian_uri.encode()).hexdigest()[:8]
+    return f"{vault_id.hex()[:16]}-{last:x}-{where}"
 
 
 def _missing(history: History, found: Found, retained: Mapping[RecordId, tuple[int, int]]) -> list[RecordId]:
