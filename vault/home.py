@@ -40,6 +40,7 @@ from vault.keys.custody import Custody, open_apart
 from vault.ledger.publishing import publish
 from vault.log import SigningKey
 from vault.log.signing import SIGNING_FILE
+from vault.log.vouching import require_key_in_use
 from vault.objects import Bucket, BucketSettings
 
 __all__ = [
@@ -213,7 +214,7 @@ def open_vault(
     when it is first used, and more than once: `ask` should remember what it was told.
 
     Raises:
-        HomeError: there is no vault there, or one of another version.
+        HomeError: there is no vault there, one of another version, or its signing key is not the one in use.
         EmbeddedStoreError: the embedded object store does not start.
         CustodianError: the custodian cannot be used.
     """
@@ -225,7 +226,10 @@ def open_vault(
         if vault_id is None or vault_id.hex() != home.settings["vault_id"]:
             message = f"The catalogue in {path} is unfinished or another vault's; run `shredvault init` again."
             raise HomeError(message)
-        yield _vault(home, vault_id, catalogue, bucket, custody, clock)
+        vault = _vault(home, vault_id, catalogue, bucket, custody, clock)
+        with catalogue.read() as tx:
+            require_key_in_use(tx)
+        yield vault
 
 
 def _vault(
@@ -331,6 +335,8 @@ def open_without_keys(path: Path) -> Iterator[tuple[Catalogue, str | None]]:
         try:
             catalogue.migrate()
             catalogue.vouch(SigningKey.at(path, bytes.fromhex(home.settings["vault_id"])).tag)
+            with catalogue.read() as tx:
+                require_key_in_use(tx)
             yield catalogue, endpoint
         finally:
             catalogue.close()

@@ -22,6 +22,7 @@ from vault.ids import RecordId, new_id
 from vault.ledger.publishing import PREFIX as LEDGER
 from vault.log import SigningKey
 from vault.log.signing import origin_of
+from vault.log.stored import size_of
 from vault.objects import Bucket, BucketSettings
 from vault.records.manifests import manifest_name
 from vault.serving.servings import begin_serving
@@ -102,6 +103,34 @@ def test_with_home_key_and_catalogue_lost_a_person_must_say_whose_ledger_it_is(o
     assert "cut off" not in done.err
     assert operator.run("ledger", "verify", "--checkpoint", str(kept)).code == 0
     assert operator.run("sweep", "--json").data["counts"]["records_destroyed"] == 0
+
+
+def test_a_host_that_kept_the_old_signing_key_writes_nothing(operator: Operator) -> None:
+    """Nobody would believe its entries: two people's decision to preserve, taken in there, would be passed over."""
+    (record,) = operator.file(1)
+    key, signing = operator.run("ledger", "key").out.strip(), operator.home / "signing.json"
+    old = signing.read_bytes()
+    for lost in (*operator.home.glob("catalogue.db*"), signing):
+        lost.unlink()
+    assert operator.run("rebuild", "--ledger-key", key).code == 0
+    place = ("hold", "place", record, "--kind", "audit", "--authority", "Comptroller", "--docket", "16-cv-1")
+    new = signing.read_bytes()
+    assert new != old
+    with open_vault(operator.home) as vault, vault.catalogue.read() as tx:
+        size = size_of(tx)
+    signing.write_bytes(old)
+    for words in (
+        place,
+        ("sweep",),
+        ("access", "create", "--role", "center", "--label", "x"),
+        ("serve", "--port", "0"),
+    ):
+        refused = operator.run(*words)
+        assert (refused.code, "is not the one with which" in refused.err) == (9, True), refused
+    signing.write_bytes(new)
+    with open_vault(operator.home) as vault, vault.catalogue.read() as tx:
+        assert size_of(tx) == size
+    assert operator.run(*place).code == 0
 
 
 @contextmanager

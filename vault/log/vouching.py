@@ -20,12 +20,12 @@ import sqlalchemy as sa
 
 from vault.catalogue import Transaction
 from vault.catalogue.engine import tagger_of
-from vault.catalogue.schema import journal
-from vault.errors import LedgerBrokenError
+from vault.catalogue.schema import journal, vaults
+from vault.errors import HomeError, LedgerBrokenError
 
 from .leaves import SALT_BYTES, Entry, plain_facts
 
-__all__ = ["entry_of", "is_ours", "our_entries", "require_ours", "salted"]
+__all__ = ["entry_of", "is_ours", "our_entries", "require_key_in_use", "require_ours", "salted"]
 
 _PURPOSE = "shredvault/journal/v1"
 
@@ -62,6 +62,28 @@ def require_ours(tx: Transaction, entries: Iterable[Entry]) -> None:
                 "`shredvault rebuild` makes a catalogue from the ledger, which does not have that entry."
             )
             raise LedgerBrokenError(message)
+
+
+def require_key_in_use(tx: Transaction) -> None:
+    """Make sure that this home's key is the one that the others vouch with, before anything is written.
+
+    A home that kept the old key when a rebuild elsewhere made another would write what nobody else believes: neither
+    that a hold was placed, nor that people decided to preserve.
+
+    Raises:
+        HomeError: it is another.
+    """
+    published = tx.execute(sa.select(vaults.c.published)).scalar() or 0
+    begun = _read(tx, journal.c.event.in_(("founded", "rebuilt")))
+    # What was published had its writer's tag; what was not, anybody may have written: so one of ours is enough.
+    told = [one for one in begun if one.id > published] + [one for one in begun if one.id <= published][-1:]
+    if told and not any(is_ours(tx, one) for one in told):
+        message = (
+            "The signing key in this home is not the one with which the vault's journal is written now. Bring "
+            "signing.json from the host on which `shredvault rebuild` made the key in use, or back from the backup of "
+            "the home. If the catalogue is an old one, or the key is lost: `shredvault rebuild`."
+        )
+        raise HomeError(message)
 
 
 def our_entries(tx: Transaction, event: str, subject: str) -> list[Entry]:
