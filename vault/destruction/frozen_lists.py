@@ -12,25 +12,21 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-import sqlalchemy as sa
-
 from keystore import COHORT_BITMAP_BYTES, MAX_COHORTS, Tree
 from vault.catalogue import Transaction
 from vault.catalogue.destructions import insert_destruction, unfinished
-from vault.catalogue.schema import policies
 from vault.clocks.clock import civil_date
 from vault.context import Vault, current_policy, note
 from vault.errors import DestructionRefusedError, OrderRefusedError
 from vault.ids import DestructionId, HoldId, OrderId, new_id
 from vault.law.plausible import Plausible, plausible_on
-from vault.law.policy import Policy
 from vault.law.retention import CONDEMNABLE, Cause, Predicate, Verdict, count_verdicts, judge, judge_named
 from vault.orders.accepting import load_order, require_order, verify_again
 from vault.orders.actions import Action
 from vault.orders.adopting import approvals_of, policy_of, verify_lineage, verify_standing
 from vault.orders.lists import require_list, root_of
 from vault.sunset.latched import authority_of, latched_sunsets, verify_latched
-from vault.sunset.no_retain import nothing_kept_from
+from vault.sunset.no_retain import nothing_kept_from, versions_of
 from vault.trees.ended import ended_at, has_ended
 from vault.trees.staging import revisions_of
 
@@ -90,8 +86,7 @@ def predicate_at(
 
 
 def _plausible_on(tx: Transaction, today: date) -> Plausible:
-    rows = tx.execute(sa.select(policies.c.adopted_at, policies.c.document).order_by(policies.c.version)).all()
-    versions = [(row.adopted_at, Policy.decode(row.document)) for row in rows]
+    versions = versions_of(tx)
     return plausible_on(today, [policy for _, policy in versions], nothing_kept_from(tx, versions))
 
 

@@ -31,7 +31,7 @@ from vault.ids import RecordId, is_id, new_id
 from vault.keys.key_uses import UseCutError
 from vault.law.policy import Policy
 from vault.sunset.ending import NOTHING_OPENED
-from vault.sunset.no_retain import due_of
+from vault.sunset.no_retain import completed_in_mode, due_of
 from vault.timekeeping import never_back, note_filing
 from vault.trees.keyring import TRIES, custodian_of, fetch_key, grow
 
@@ -258,8 +258,9 @@ def complete_record(vault: Vault, caller: Caller, record_id: str) -> Completed:
     for _ in range(TRIES):
         with vault.catalogue.read() as tx:
             row = own_record(tx, caller, record_id)
-            now = never_back(tx, vault.clock.now())
-            due = due_of(tx, current_policy(tx), now)
+            policy = current_policy(tx)
+            now = completed_in_mode(tx, policy, never_back(tx, vault.clock.now()))
+            due = due_of(tx, policy, now)
             filed = documents_of(tx, row.id)
         if row.completed_at is not None:
             if overtaken:

@@ -12,14 +12,17 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
+import sqlalchemy as sa
+
 from vault.catalogue import Transaction
+from vault.catalogue.schema import policies
 from vault.clocks.clock import civil_date
 from vault.law.policy import Mode, Policy, due_on
 from vault.law.schedule import DESTROY
 
 from .latched import decided_to_destroy, latched_rows, standing_outcome
 
-__all__ = ["DAYS_IN_ALL", "due_of", "keeps_nothing", "nothing_kept_from"]
+__all__ = ["DAYS_IN_ALL", "completed_in_mode", "due_of", "keeps_nothing", "nothing_kept_from", "versions_of"]
 
 DAYS_IN_ALL: Final = 30
 
@@ -37,16 +40,34 @@ def keeps_nothing(tx: Transaction, policy: Policy) -> bool:
     return any(row.outcome == DESTROY and not row.covers for row in latched_rows(tx))
 
 
-def nothing_kept_from(tx: Transaction, policies: Sequence[tuple[datetime, Policy]]) -> datetime | None:
+def versions_of(tx: Transaction) -> list[tuple[datetime, Policy]]:
+    """Every version of the policy, oldest first, with when it came into force."""
+    rows = tx.execute(sa.select(policies.c.adopted_at, policies.c.document).order_by(policies.c.version)).all()
+    return [(row.adopted_at, Policy.decode(row.document)) for row in rows]
+
+
+def nothing_kept_from(tx: Transaction, versions: Sequence[tuple[datetime, Policy]]) -> datetime | None:
     """The first instant from which documents may have lived only until a decision; None: they never did.
 
     Args:
         tx: the catalogue.
-        policies: every version of the policy, with when it came into force.
+        versions: as of `versions_of`.
     """
-    found = [adopted_at for adopted_at, policy in policies if policy.mode is Mode.NO_RETAIN]
+    found = [adopted_at for adopted_at, policy in versions if policy.mode is Mode.NO_RETAIN]
     found += [row.ends_at for row in latched_rows(tx) if row.outcome == DESTROY and not row.covers]
     return min([*found, *decided_to_destroy(tx)], default=None)
+
+
+def completed_in_mode(tx: Transaction, policy: Policy, now: datetime) -> datetime:
+    """When a record is completed that is completed now: while nothing is kept, never before that began.
+
+    By the clock of a host that is behind the one on which it began, it would be; and such a record is not due before
+    its policy's months are over (`vault.law.plausible`).
+    """
+    if not keeps_nothing(tx, policy):
+        return now
+    began = nothing_kept_from(tx, versions_of(tx))
+    return now if began is None else max(now, began)
 
 
 def due_of(tx: Transaction, policy: Policy, completed_at: datetime) -> date:
