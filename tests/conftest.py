@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 MEMORY = Path("/dev/shm")
 ROOM = 6 * 2**30
@@ -26,6 +27,11 @@ pytest_plugins = [
     "tests.crashes.scene",
     "tests.cli.operator",
 ]
+
+
+# No test fails for being slow: the machine may have much else to do.
+settings.register_profile("vault", deadline=None, max_examples=100)
+settings.load_profile("vault")
 
 
 def pytest_configure() -> None:

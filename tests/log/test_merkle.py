@@ -5,6 +5,8 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.independent.ledger import require_growth
 from tests.independent.seal import UnreadableError
@@ -87,6 +89,11 @@ def test_roots_of_the_reference() -> None:
         assert tree_hash(LEAVES[:size]).hex() == root
         assert root_of(size, stored(LEAVES)).hex() == root
     assert ROOTS[0] == EMPTY_ROOT.hex()
+
+
+@given(st.lists(st.binary(max_size=40), max_size=70))
+def test_the_root_is_that_of_the_definition(leaves: list[bytes]) -> None:
+    assert tree_hash(leaves) == slow_root(leaves)
 
 
 @pytest.mark.parametrize(("index", "size", "path"), INCLUSION)
