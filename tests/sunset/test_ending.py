@@ -33,7 +33,7 @@ from vault.clocks.clock import SimulatedClock
 from vault.destruction import releasing
 from vault.destruction.carrying_out import recover_destructions, require_newest_keys
 from vault.destruction.moving import masters_in_use, move_masters, renew_masters
-from vault.errors import BusyError, DamagedError, DestructionRefusedError, OrderRefusedError
+from vault.errors import BusyError, CustodianUnavailableError, DamagedError, DestructionRefusedError, OrderRefusedError
 from vault.founding import Founding, found_catalogue
 from vault.holds import Kind, Scope, Terms, copying, placing
 from vault.keys.custody import Custody
@@ -246,6 +246,30 @@ def test_what_is_preserved_or_held_for_the_future_takes_the_end_away(quick_world
     assert any("2 records are held" in sentence for sentence in tick(world.vault))
     assert world.destroy(Cause.SUNSET).condemned == 0
     world.assert_readable(record, last)
+
+
+@pytest.mark.parametrize("step", ["create master", "fence"])
+def test_a_renewal_that_was_cut_off_does_not_stop_the_next_one(
+    quick_world: World, kms: AwsKmsCustodian, step: str
+) -> None:
+    """S7: it was left unfinished by a `hold place` whose key service failed, and the deadline does not wait."""
+    world = quick_world
+    record = world.file()
+    end_program(world)
+    assert renewed(world) == [Tree.ACTIVE]
+    holds.place_hold(world.vault, Terms(Kind.COURT_ORDER, AUTHORITY, "2016-080306"), Scope(program=True), "counsel")
+
+    def fail(now: str) -> None:
+        if now == step:
+            raise CustodianUnavailableError("KMS does not answer.")
+
+    with pytest.raises(CustodianUnavailableError):
+        renew_masters(world.vault, "test", fail)
+    assert renewed(world) == ([] if step == "fence" else [Tree.ACTIVE])
+    assert (ends_at_deadline(world), alarmed(world)) == (FREE, False)
+    to(world, OVER + timedelta(days=1))
+    world.assert_readable(record)
+    assert len(kms.names()) == 2
 
 
 @on_sqlite

@@ -21,7 +21,7 @@ from vault.sunset.ending import end_for_active_master
 from vault.trees.ended import ended_at
 from vault.trees.keyring import custodian_of
 
-from .carrying_out import carry_out
+from .carrying_out import carry_out, recover_destructions
 from .condemning import Progress
 from .frozen_lists import freeze_move
 
@@ -89,16 +89,25 @@ def renew_masters(vault: Vault, authority: str, progress: Progress = lambda _: N
     """Replace the masters that their custodians will destroy too soon or too late, each at its custodian.
 
     Too soon is within `RENEW_BEFORE`, or at a deadline that is not to end it any more; too late is after the deadline
-    that is to end it (S7). A master that has ended at its deadline is left to the sunset's destruction.
+    that is to end it (S7). A master that has ended at its deadline is left to the sunset's destruction. What was cut
+    off is undone or carried to its end before: it would refuse this until the master has ended.
 
     Raises:
         CustodianError, DestructionRefusedError, BusyError, ObjectStoreError, CatalogueError: see `carry_out`.
     """
+    if not _ending_wrongly(vault):
+        return []
+    recover_destructions(vault)
     done: list[Destruction] = []
-    for one in masters_in_use(vault):
-        if one.expires_at is not None and _ends_wrongly(vault, one, one.expires_at):
-            done += _replace(vault, [one.tree], one.custodian, authority, progress)
+    for one in _ending_wrongly(vault):
+        done += _replace(vault, [one.tree], one.custodian, authority, progress)
     return done
+
+
+def _ending_wrongly(vault: Vault) -> list[StandingMaster]:
+    return [
+        one for one in masters_in_use(vault) if one.expires_at is not None and _ends_wrongly(vault, one, one.expires_at)
+    ]
 
 
 def _ends_wrongly(vault: Vault, one: StandingMaster, expires_at: datetime) -> bool:
