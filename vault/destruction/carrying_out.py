@@ -395,4 +395,6 @@ def _discard_orphans(vault: Vault) -> int:
             note(tx, vault.clock.now(), "unused master discarded", name)
         # What a lock retains goes with the next reclaim: it is older than the current version then.
         vault.bucket.delete_unlocked(mirror.pack_name(tree, version) for tree, version in litter)
+    # Else a rebuild would look for them, at a custodian that may be forgotten and gone by then.
+    publish(vault)
     return len(orphans)
