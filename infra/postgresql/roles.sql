@@ -34,7 +34,7 @@ GRANT SELECT ON alembic_version, vaults, policies, masters, trees, roots, sealed
     journal, ledger_nodes, certificates, nodes, time_marks, sunsets, gone_records
     TO shredvault_api, shredvault_destroyer;
 -- The clocks are watched and deadlines latch wherever the vault runs, but for those that an order decides. What is
--- written here without the home's key is not believed: docs/decisions/0022-the-salt-of-an-entry-is-a-tag.md.
+-- written here without the home's key is not believed: docs/decisions/0021-the-salt-of-an-entry-is-a-tag.md.
 GRANT INSERT, UPDATE ON time_marks, sunsets TO shredvault_api, shredvault_destroyer;
 GRANT INSERT, UPDATE, DELETE ON nodes TO shredvault_api, shredvault_destroyer;
 GRANT INSERT ON journal, ledger_nodes, roots, sealed_pages TO shredvault_api, shredvault_destroyer;
