@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +35,7 @@ from vault.context import Vault
 from vault.errors import CatalogueError, HomeError, VaultError
 from vault.founding import Founding, found_catalogue
 from vault.host.embedded_store import flush, share
-from vault.host.whole_files import partial_of, sync_folder, write_json
+from vault.host.whole_files import partial_of, replace_database, write_json
 from vault.keys.custody import Custody, open_apart
 from vault.ledger.publishing import publish
 from vault.log import SigningKey
@@ -289,31 +289,12 @@ def open_for_rebuild(
             raise
         aside = path / f"{CATALOGUE}.before-{vault.clock.now():%Y%m%dT%H%M%S%fZ}"
     if in_file:
-        _put_in_place(fresh, old, aside)
+        replace_database(fresh, old, aside)
 
 
 def _is_empty(catalogue: Catalogue) -> bool:
     with catalogue.read() as tx:
         return tx.execute(sa.select(vaults)).one_or_none() is None
-
-
-def _put_in_place(fresh: Path, old: Path, aside: Path) -> None:
-    """Replace a catalogue's file and keep the old one under another name.
-
-    There is always one at its place: a rebuild that is begun again takes the access tokens over from there.
-    """
-    with suppress(FileNotFoundError):
-        try:
-            aside.hardlink_to(old)
-        except OSError:
-            # A file system without hard links: for a moment there is none.
-            old.rename(aside)
-    for suffix in ("-wal", "-shm"):
-        # Another file's log must not be there when the fresh one is opened. Whoever read the old one emptied it.
-        with suppress(FileNotFoundError):
-            Path(f"{old}{suffix}").rename(f"{aside}{suffix}")
-    fresh.rename(old)
-    sync_folder(old.parent)
 
 
 @contextmanager

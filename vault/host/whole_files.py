@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["partial_of", "sync_folder", "write_json", "write_text"]
+from vault.errors import CatalogueFullError
+
+__all__ = ["partial_of", "replace_database", "sync_folder", "write_json", "write_text"]
 
 
 def partial_of(path: Path) -> Path:
@@ -39,3 +42,30 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_database(fresh: Path, old: Path, aside: Path) -> None:
+    """Replace an SQLite file that nobody has open, and keep the old one, if there is one, under another name.
+
+    There is always one at its place: a rebuild that is begun again takes the access tokens over from there.
+
+    Raises:
+        CatalogueFullError: the fresh one could not be written whole; nothing was replaced.
+    """
+    log = Path(f"{fresh}-wal")
+    if log.exists() and log.stat().st_size:
+        # SQLite closes in silence when it could not write its log into the file, which lacks all that is in there.
+        message = "The disk under the catalogue is full or cannot be written; the new catalogue was not put in place."
+        raise CatalogueFullError(message)
+    with suppress(FileNotFoundError):
+        try:
+            aside.hardlink_to(old)
+        except OSError:
+            # A file system without hard links: for a moment there is none.
+            old.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        # Another file's log must not be there when the fresh one is opened. Whoever read the old one emptied it.
+        with suppress(FileNotFoundError):
+            Path(f"{old}{suffix}").rename(f"{aside}{suffix}")
+    fresh.rename(old)
+    sync_folder(old.parent)
