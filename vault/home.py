@@ -264,6 +264,7 @@ def open_for_rebuild(
 
     Raises:
         HomeError: there is no vault there, or the database is not empty.
+        CatalogueFullError: the new catalogue could not be written whole; the old one, if any, is still in place.
     """
     home = Home.at(path)
     old, fresh = path / CATALOGUE, path / f"{CATALOGUE}.rebuilding"
