@@ -70,7 +70,7 @@ class VerifierKey:
         number, _, encoded = rest.partition("+")
         raw = _decode(encoded)
         if _NAME.fullmatch(name) is None or len(raw) != 1 + _KEY_BYTES or raw[0] not in (ED25519, COSIGNATURE):
-            raise LedgerBrokenError("This is no verifier key of the kinds known here.")
+            raise LedgerBrokenError("This is no verifier key of a kind known here; `shredvault ledger key` prints one.")
         key = cls(name, raw[0], raw[1:])
         if key.id.hex() != number:
             raise LedgerBrokenError("The verifier key is mistyped: its number does not fit.")
